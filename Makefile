@@ -1,0 +1,40 @@
+# The commands of this project. Each sets up what it needs; nothing is done twice.
+#
+#   make demo    the main job on real images: train, index, search, report (demo/report.html)
+#   make test    format, lint, types and tests
+#
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
+
+.PHONY: demo test check format bench-scan clean
+
+demo: .venv/ready
+	$(BIN)/gossamer demo --out demo --overwrite
+
+test: check
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-scan: .venv/ready
+	$(BIN)/python benchmarks/window_scan.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[learn,bench,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache demo

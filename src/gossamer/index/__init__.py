@@ -1,0 +1,5 @@
+"""The exact index of sparse embeddings, and its files."""
+
+from gossamer.index.inverted_index import InvertedIndex
+
+__all__ = ["InvertedIndex"]
