@@ -1,0 +1,1 @@
+"""Readers of images, labels and embedding files: one module for each kind."""
