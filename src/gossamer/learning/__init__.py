@@ -1,0 +1,61 @@
+"""Learn sparse embeddings: regularizers, the encoder, its training, and encoding with it.
+
+Importing this loads torch. Lightning comes with the names of `gossamer.learning.training`, at first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gossamer.errors import MissingDependencyError
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        "learning needs torch, which is not installed: pip install 'gossamer[learn]'"
+    ) from error
+
+from gossamer.learning.activations import SoftThreshold
+from gossamer.learning.budget import QuadraticSchedule
+from gossamer.learning.calibration import calibrate
+from gossamer.learning.encoder import Encoder, EncoderConfig
+from gossamer.learning.encoding import encode, encode_dense
+from gossamer.learning.heads import SparseHead
+from gossamer.learning.regularizers import flops, l1, unbiased_flops
+
+if TYPE_CHECKING:
+    from gossamer.learning.training import (
+        ImageDataModule,
+        SparseEmbeddingTask,
+        TrainedEncoder,
+        TrainingConfig,
+        train_encoder,
+    )
+
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "ImageDataModule",
+    "QuadraticSchedule",
+    "SoftThreshold",
+    "SparseEmbeddingTask",
+    "SparseHead",
+    "TrainedEncoder",
+    "TrainingConfig",
+    "calibrate",
+    "encode",
+    "encode_dense",
+    "flops",
+    "l1",
+    "train_encoder",
+    "unbiased_flops",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gossamer.learning import training
+
+    return getattr(training, name)

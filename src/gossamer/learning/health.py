@@ -1,0 +1,82 @@
+"""Whether embeddings are fit for search: do they find their class, what do they cost, what is dead."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossamer.arrays import IntArray, TextArray
+from gossamer.embeddings import SparseEmbeddings
+from gossamer.errors import DataError
+from gossamer.metrics import dead_dims, flops_per_document, hit_rate_at_k, suboptimality_ratio
+from gossamer.results import NO_DOCUMENT
+
+_SCORES_PER_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthReport:
+    """What `examine` measures."""
+
+    hit_rate_at_1: float | None
+    """Every row is a query, itself excluded; rows alone in their class do not count. None if all are."""
+    flops_per_document: float
+    nnz_per_row: float
+    suboptimality_ratio: float | None
+    """None if every row is zero."""
+    dead_dims: int
+    """How many dimensions are zero in every row."""
+    zero_rows: int
+    """How many rows have no nonzero: no search finds them."""
+
+
+def examine(embeddings: Tensor, labels: TextArray) -> HealthReport:
+    """Search every row among the others and measure what the rows cost.
+
+    The search is a matrix product, since embeddings in training are not sparse yet; on trained ones an
+    `gossamer.InvertedIndex` finds the same.
+
+    Parameters
+    ----------
+    embeddings : Tensor, shape (n, dim)
+        At least one row; dense embeddings count as rows without zeros.
+    labels : array of str, shape (n,)
+        The class of each row.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+    ShapeError
+        If there is not one label for each row.
+    """
+    if len(embeddings) == 0:
+        raise DataError("embeddings: expected at least one row; got none")
+    rows = SparseEmbeddings.from_torch(embeddings)
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    has_company = counts[classes] > 1
+    nearest = _nearest_other(embeddings)[:, None]
+    hit_rate = hit_rate_at_k(nearest[has_company], labels[has_company], labels, 1) if has_company.any() else None
+    return HealthReport(
+        hit_rate_at_1=hit_rate,
+        flops_per_document=flops_per_document(rows, rows),
+        nnz_per_row=rows.nnz / len(rows),
+        suboptimality_ratio=suboptimality_ratio(rows) if rows.nnz else None,
+        dead_dims=len(dead_dims(rows)),
+        zero_rows=int((rows.nnz_per_row == 0).sum()),
+    )
+
+
+def _nearest_other(embeddings: Tensor) -> IntArray:
+    """Return the other row of largest score for each row, or −1 where none scores above 0."""
+    n = len(embeddings)
+    nearest = np.full(n, NO_DOCUMENT, np.int32)
+    block = max(1, _SCORES_PER_BLOCK // n)
+    for start in range(0, n, block):
+        scores = embeddings[start : start + block] @ embeddings.T
+        own = torch.arange(len(scores), device=scores.device)
+        scores[own, own + start] = 0.0
+        best, doc_ids = scores.max(dim=1)
+        nearest[start : start + block] = torch.where(best > 0, doc_ids, NO_DOCUMENT).cpu().numpy()
+    return nearest

@@ -1,0 +1,112 @@
+"""The model folder: ``config.json``, ``model.safetensors`` and ``metrics.json``."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from gossamer.errors import ConfigError, FormatError, NotFoundError, VersionError
+from gossamer.files import check_output, replaced_folder
+
+CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
+FORMAT, VERSION = "gossamer-encoder", 1
+
+ConfigT = TypeVar("ConfigT")
+
+
+def write_folder(
+    folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor], metrics: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Write a model folder, whole or not at all; errors as in `gossamer.files.check_output`."""
+    check_output(folder, overwrite=overwrite, marker=CONFIG)
+    with replaced_folder(folder) as new:
+        _write_json(new / CONFIG, {"format": FORMAT, "version": VERSION, **config})
+        _write_json(new / METRICS, metrics)
+        # A copy of each: safetensors refuses tensors that share memory or are not contiguous.
+        copies = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+        }
+        (new / WEIGHTS).write_bytes(save(copies))  # save_file would make a file that only its owner can read
+
+
+def read_config(folder: Path, config_type: type[ConfigT]) -> ConfigT:
+    """Read ``config.json`` as a dataclass: exactly its fields, beside format and version.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder, or no such file in it.
+    FormatError
+        If it is not JSON, of another format, or its settings are not those of ``config_type``.
+    VersionError
+        If a newer Gossamer wrote it.
+    """
+    path = _existing(folder, CONFIG)
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"model: {path} is not JSON, so it is damaged; copy the folder again") from error
+    if not isinstance(settings, dict) or settings.pop("format", None) != FORMAT:
+        raise FormatError(f"model: {path} does not say format {FORMAT!r}; was it written by save_pretrained?")
+    version = settings.pop("version", None)
+    if type(version) is not int or version < 1:
+        raise FormatError(f"model: {path}: expected a version of at least 1; got {version!r}")
+    if version > VERSION:
+        raise VersionError(f"model: {path} is of version {version}, newer than {VERSION}; update gossamer")
+    fields = {field.name for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
+    for kind, keys in (("missing", fields - settings.keys()), ("unknown", settings.keys() - fields)):
+        if keys:
+            raise FormatError(f"model: {path}: {kind} setting {sorted(keys)[0]!r}")
+    try:
+        return config_type(**settings)
+    except ConfigError as error:
+        raise FormatError(f"model: {path}: {error}") from error
+
+
+def read_weights(folder: Path, *, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read ``model.safetensors`` and check it against tensors of the expected names, shapes and dtypes.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file.
+    FormatError
+        If it is truncated or damaged, or the tensors differ in name, shape or dtype.
+    """
+    path = _existing(folder, WEIGHTS)
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise FormatError(f"model: {path} is truncated or damaged ({error}); copy the folder again") from error
+    for kind, names in (
+        ("lacks", expected.keys() - weights.keys()),
+        ("has the unknown", weights.keys() - expected.keys()),
+    ):
+        if names:
+            raise FormatError(f"model: {path} {kind} weights {sorted(names)[0]!r}; is it of another architecture?")
+    for name, tensor in expected.items():
+        found = weights[name]
+        if (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
+            raise FormatError(
+                f"model: {path}: expected {name} of shape {tuple(tensor.shape)}, {tensor.dtype}; "
+                f"got {tuple(found.shape)}, {found.dtype}"
+            )
+    return weights
+
+
+def _existing(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        raise NotFoundError(f"model: expected a folder that save_pretrained wrote; {folder} is none")
+    if not (folder / name).is_file():
+        raise NotFoundError(f"model: {folder} holds no {name}, so it is no model, or not a whole one")
+    return folder / name
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

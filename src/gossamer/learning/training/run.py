@@ -1,0 +1,187 @@
+"""`train_encoder`: a training run from images to an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import Trainer
+from numpy.typing import NDArray
+from torch import nn
+
+from gossamer.errors import ConfigError
+from gossamer.learning.calibration import calibrate
+from gossamer.learning.devices import pick_device
+from gossamer.learning.encoder import Encoder, EncoderConfig
+from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.image_data import ImageDataModule
+from gossamer.learning.training.progress import TrainingProgress
+from gossamer.learning.training.task import SparseEmbeddingTask
+
+if TYPE_CHECKING:
+    from gossamer.datasets.images import LabeledImages
+
+
+class TrainedEncoder(NamedTuple):
+    """What a training run leaves."""
+
+    encoder: Encoder
+    """On the CPU, in evaluation mode."""
+    history: list[dict[str, Any]]
+    """How loss and penalty went; see `SparseEmbeddingTask`. The last row's validation is of ``encoder``."""
+    metrics: dict[str, Any]
+    """Settings, data and last figures, for ``metrics.json``."""
+
+
+def train_encoder(
+    images: LabeledImages,
+    encoder_config: EncoderConfig,
+    config: TrainingConfig,
+    *,
+    validation: LabeledImages | None = None,
+    backbone: nn.Module | None = None,
+    progress: bool = False,
+    description: str = "train",
+) -> TrainedEncoder:
+    """Learn an encoder from labeled images.
+
+    Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder. Leaves no
+    files, no log and no trace in the random generators of the process.
+
+    Parameters
+    ----------
+    images : LabeledImages
+        At least two classes; a class of one image is fine.
+    encoder_config : EncoderConfig
+        The encoder to build. Pixel statistics that it lacks are measured on the images.
+    config : TrainingConfig
+        How to train.
+    validation : LabeledImages, optional
+        Images of other classes, to measure on while training.
+    backbone : nn.Module, optional
+        The caller's own, where ``encoder_config.backbone`` is ``custom``; trained in place.
+    progress : bool
+        Whether to draw a progress bar on stderr.
+    description : str
+        What the bar is called.
+
+    Raises
+    ------
+    TrainingError
+        If there are fewer than two classes, or the loss becomes NaN or infinite; the message names the
+        step and the likely cause.
+    DataError
+        If validation is given and empty.
+    ConfigError
+        If a setting is unknown or the device is not there.
+    ShapeError
+        If the images are not of the encoder's shape.
+    """
+    device = pick_device(config.device)
+    is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
+    if is_sparse and budget is not None and budget > encoder_config.dim:
+        raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
+    data = ImageDataModule(
+        images, steps=config.steps, batch_size=config.batch_size, seed=config.seed, validation=validation
+    )
+    cuda = list(range(torch.cuda.device_count()))
+    with (
+        _quiet_lightning(),
+        torch.random.fork_rng(devices=cuda),
+        torch.backends.cudnn.flags(enabled=True, deterministic=True),
+    ):
+        torch.manual_seed(config.seed)
+        encoder = Encoder(_with_pixel_statistics(encoder_config, images.pixels), backbone)
+        task = SparseEmbeddingTask(
+            encoder,
+            config,
+            n_classes=data.n_classes,
+            validation_labels=None if validation is None else validation.labels,
+        )
+        start = time.perf_counter()
+        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None)
+        if validation is not None and config.steps % config.validate_every != 0:
+            trainer.validate(task, datamodule=data, verbose=False)
+        if is_sparse and budget is not None:
+            calibrate(encoder, images.pixels, flops_per_document=budget, device=str(device))
+            if validation is not None:
+                task.history.append({**task.history[-1], "is_calibrated": True})
+                trainer.validate(task, datamodule=data, verbose=False)
+        seconds = time.perf_counter() - start
+    metrics = {
+        "n_images": len(images.pixels),
+        "n_classes": data.n_classes,
+        "training_seconds": round(seconds, 1),
+        "torch": torch.__version__,
+        "last": task.history[-1],
+        "settings": dataclasses.asdict(config),
+    }
+    return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
+
+
+def _fit(
+    task: SparseEmbeddingTask, data: ImageDataModule, device: torch.device, bar: TrainingProgress | None
+) -> Trainer:
+    config = task.config
+    trainer = Trainer(
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        max_epochs=1,
+        limit_val_batches=0 if data.validation is None else None,
+        val_check_interval=min(config.validate_every, config.steps),
+        num_sanity_val_steps=0,
+        callbacks=[bar] if bar else [],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    try:
+        trainer.fit(task, datamodule=data)
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into an exit
+    return trainer
+
+
+def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> EncoderConfig:
+    if config.pixel_mean is not None and config.pixel_std is not None:
+        return config
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(pixels), 1024):
+        counts += np.bincount(pixels[start : start + 1024].ravel(), minlength=256)
+    values, shares = np.arange(256), counts / counts.sum()
+    mean = float(shares @ values)
+    std = float(np.sqrt(shares @ (values - mean) ** 2))
+    return dataclasses.replace(
+        config,
+        pixel_mean=mean if config.pixel_mean is None else config.pixel_mean,
+        pixel_std=(std or 1.0) if config.pixel_std is None else config.pixel_std,
+    )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's banners and tips, and the advice that does not apply here."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Batches are slices of memory: worker processes would only copy them.
+            warnings.filterwarnings("ignore", message=".*does not have many workers")
+            # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

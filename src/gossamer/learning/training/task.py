@@ -1,0 +1,141 @@
+"""The training step: loss, regularizer, their measurement and the optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from gossamer.arrays import TextArray
+from gossamer.errors import TrainingError
+from gossamer.learning.encoder import Encoder
+from gossamer.learning.health import examine
+from gossamer.learning.objectives import make_objective
+from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.image_data import ImageBatch
+
+LOG_EVERY = 10
+"""Steps between two rows of the history."""
+
+
+class SparseEmbeddingTask(LightningModule):
+    """Learn an encoder from labeled images: loss + λ · regularizer.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Trained in place.
+    config : TrainingConfig
+        Loss, regularizer, their schedules, augmentation and seed.
+    n_classes : int
+        The classes to learn.
+    validation_labels : array of str, optional
+        The class of each image of the validation data, in its order.
+
+    Attributes
+    ----------
+    history : list of dict
+        A row for every tenth step, the last one and each validation: ``step`` (steps done), ``loss``,
+        ``penalty``, ``weight``; after a validation also the fields of
+        `gossamer.learning.health.HealthReport`. Where `train_encoder` calibrates and validates, a last
+        row with ``is_calibrated`` repeats the step with the fields after calibration.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        config: TrainingConfig,
+        *,
+        n_classes: int,
+        validation_labels: TextArray | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.objective = make_objective(config.loss, n_classes=n_classes, dim=encoder.config.dim)
+        self.config = config
+        self.history: list[dict[str, Any]] = []
+        self._regularizer, self._schedule = REGULARIZERS[config.regularizer], config.schedule()
+        self._validation_labels = validation_labels
+        self._validated: list[Tensor] = []
+        self._last_row: dict[str, Any] = {}
+
+    def training_step(self, batch: ImageBatch) -> Tensor:
+        """Return the loss of one batch; errors as in `train_encoder`."""
+        embeddings = self._embed(batch)
+        loss: Tensor = self.objective(embeddings, batch.targets)
+        penalty = self._regularizer(embeddings)
+        weight = self._schedule.at(batch.step)
+        total = loss + weight * penalty
+        if not torch.isfinite(total):
+            raise TrainingError(self._diagnosis(batch.step, embeddings, loss))
+        self._last_row = {"step": batch.step + 1, "loss": loss.detach(), "penalty": penalty.detach(), "weight": weight}
+        if (batch.step + 1) % LOG_EVERY == 0 or batch.step + 1 == self.config.steps:
+            self._record()
+        return total
+
+    def validation_step(self, pixels: Tensor) -> None:
+        """Encode one batch of the validation images."""
+        self._validated.append(self.encoder(pixels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Add what `gossamer.learning.health.examine` finds to the history."""
+        embeddings = torch.cat(self._validated)
+        self._validated.clear()
+        if self._validation_labels is None or not self._last_row:
+            return
+        self._record().update(dataclasses.asdict(examine(embeddings, self._validation_labels)))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW; weight decay is for matrices, not for biases, norms and the loss's own weights."""
+        config = self.config
+        matrices = [weights for weights in self.encoder.parameters() if weights.ndim > 1]
+        vectors = [weights for weights in self.encoder.parameters() if weights.ndim <= 1]
+        groups = [
+            {"params": matrices, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+            {"params": vectors, "lr": config.learning_rate, "weight_decay": 0.0},
+            {"params": list(self.objective.parameters()), "lr": config.class_learning_rate, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.learning_rate_share)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _embed(self, batch: ImageBatch) -> Tensor:
+        """Augment and encode, with randomness of this step alone; the caller's generators are untouched."""
+        key = _key(self.config.seed, batch.step)
+        images = batch.pixels.float()
+        if self.config.augmentation is not None:
+            images = self.config.augmentation(images, torch.Generator().manual_seed(key))
+        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            # For dropout in a backbone. torch.manual_seed would reach devices that are not forked.
+            torch.default_generator.manual_seed(key)
+            if images.is_cuda:
+                torch.cuda.manual_seed(key)
+            embeddings: Tensor = self.encoder(images)
+        return embeddings
+
+    def _record(self) -> dict[str, Any]:
+        """Return the history's row of the last step, added if it is not there."""
+        if not self.history or self.history[-1]["step"] != self._last_row["step"]:
+            row = self._last_row
+            self.history.append({**row, "loss": float(row["loss"]), "penalty": float(row["penalty"])})
+        return self.history[-1]
+
+    def _diagnosis(self, step: int, embeddings: Tensor, loss: Tensor) -> str:
+        if not torch.isfinite(embeddings).all():
+            cause = "the encoder's outputs are not finite, so its weights have diverged: lower the learning rate"
+        elif not torch.isfinite(loss):
+            cause = f"the {self.config.loss} loss itself is {loss.item()}: lower the learning rates"
+        else:
+            cause = "the penalty overflows: lower its weight"
+        return f"training stopped at step {step + 1} of {self.config.steps}: the loss is not finite; {cause}"
+
+
+def _key(seed: int, step: int) -> int:
+    """Mix seed and step into one 64-bit seed; neighboring ones share nothing."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])

@@ -1,0 +1,297 @@
+"""Training runs: what they learn, that they repeat, what they leave behind, and how they fail."""
+
+import dataclasses
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gossamer.errors import ConfigError, ShapeError, TrainingError
+from gossamer.learning import (
+    Encoder,
+    EncoderConfig,
+    ImageDataModule,
+    SparseEmbeddingTask,
+    TrainingConfig,
+    encode,
+    encode_dense,
+    train_encoder,
+)
+from gossamer.learning.health import examine
+from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.metrics import flops_per_document
+
+OPEN = EncoderConfig(dim=64, image_size=16)  # its pixel statistics are to be measured
+BRIEF = TrainingConfig(steps=3, batch_size=16, flops_per_document=None, device="cpu")
+
+
+class Flat(nn.Module):
+    """A backbone of the caller's, random in training, that can be made to fail."""
+
+    def __init__(self, error=None):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(256, 32), nn.Dropout(0.3))
+        self.error, self.n_batches = error, 0
+
+    def forward(self, x):
+        self.n_batches += self.training
+        if self.n_batches == 2 and self.error is not None:
+            if isinstance(self.error, BaseException):
+                raise self.error
+            return self.layers(x) * self.error
+        return self.layers(x)
+
+
+CUSTOM = dataclasses.replace(OPEN, backbone="custom")
+
+
+def test_training_lowers_the_loss(images):
+    history = train_encoder(images, OPEN, dataclasses.replace(BRIEF, steps=40, weight=0.0)).history
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+
+
+@pytest.mark.parametrize("name", ["flops", "unbiased-flops", "l1"])
+def test_the_regularizer_is_lowered_where_it_weighs(images_of_many_classes, name):
+    images = images_of_many_classes  # few classes set a floor
+    penalties = []
+    for weight in (0.0, 1000.0):
+        config = dataclasses.replace(BRIEF, steps=30, regularizer=name, weight=weight, ramp_start=0.0, ramp_end=0.5)
+        encoder = train_encoder(images, CUSTOM, config, backbone=Flat()).encoder
+        penalties.append(REGULARIZERS[name](torch.from_numpy(encode_dense(encoder, images.pixels))).item())
+    assert penalties[1] < 0.95 * penalties[0]
+
+
+@pytest.mark.parametrize("encoder_config", [OPEN, CUSTOM])
+def test_one_seed_gives_the_same_weights_bit_for_bit(images, encoder_config):
+    def train(seed):
+        torch.manual_seed(7)
+        backbone = Flat() if encoder_config is CUSTOM else None
+        torch.manual_seed(random.getrandbits(32))  # the caller's generator is no part of the run
+        config = dataclasses.replace(BRIEF, seed=seed)
+        return train_encoder(images, encoder_config, config, backbone=backbone).encoder.fingerprint
+
+    assert train(0) == train(0)
+    assert train(0) != train(1)
+
+
+def test_every_step_is_taken_and_every_tenth_is_in_the_history(images):
+    backbone = Flat()
+    trained = train_encoder(images, CUSTOM, dataclasses.replace(BRIEF, steps=23), backbone=backbone)
+    assert backbone.n_batches == 23
+    assert [row["step"] for row in trained.history] == [10, 20, 23]
+    assert set(trained.history[0]) == {"step", "loss", "penalty", "weight"}
+    schedule = dataclasses.replace(BRIEF, steps=23).schedule()
+    assert [row["weight"] for row in trained.history] == [schedule.at(step - 1) for step in (10, 20, 23)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "validated"), [(8, 4, [4, 8]), (9, 4, [4, 8, 9]), (3, 100, [3]), (20, 10, [10, 20])]
+)
+def test_validation_comes_at_its_steps_and_at_the_end(images, unseen_images, steps, every, validated):
+    config = dataclasses.replace(BRIEF, steps=steps, validate_every=every)
+    trained = train_encoder(images, OPEN, config, validation=unseen_images)
+    assert [row["step"] for row in trained.history if "hit_rate_at_1" in row] == validated
+    assert len({row["step"] for row in trained.history}) == len(trained.history)
+    pixels = torch.from_numpy(unseen_images.pixels)
+    with torch.no_grad():
+        report = dataclasses.asdict(examine(trained.encoder(pixels), unseen_images.labels))
+    assert {name: trained.history[-1][name] for name in report} == report
+
+
+def test_the_validation_changes_no_weight(images, unseen_images):
+    config = dataclasses.replace(BRIEF, validate_every=1)
+    without = train_encoder(images, OPEN, config).encoder.fingerprint
+    assert train_encoder(images, OPEN, config, validation=unseen_images).encoder.fingerprint == without
+
+
+def test_a_sparse_encoder_is_calibrated_after_the_last_step_and_validated_so(images, unseen_images):
+    config = dataclasses.replace(BRIEF, steps=40, validate_every=20, weight=0.0)
+    before = train_encoder(images, OPEN, config, validation=unseen_images)
+    config = dataclasses.replace(config, flops_per_document=1.0)
+    after = train_encoder(images, OPEN, config, validation=unseen_images)
+    rows = encode(after.encoder, images.pixels)
+    assert flops_per_document(rows, rows) == pytest.approx(1.0, rel=0.1)
+    assert after.history[:-1] == before.history
+    assert (after.history[-1]["step"], after.history[-1]["is_calibrated"]) == (40, True)
+    assert after.history[-1]["flops_per_document"] < 0.5 * before.history[-1]["flops_per_document"]
+
+
+def test_a_dense_encoder_is_not_calibrated(images):
+    config = dataclasses.replace(BRIEF, flops_per_document=1.0)
+    encoder = train_encoder(images, dataclasses.replace(OPEN, activation="none"), config).encoder
+    assert encoder.head.thresholds.eq(0).all()
+
+
+def test_pixel_statistics_are_measured_where_they_are_not_given(images):
+    measured = train_encoder(images, OPEN, BRIEF).encoder.config
+    assert measured.pixel_mean == pytest.approx(images.pixels.mean())
+    assert measured.pixel_std == pytest.approx(images.pixels.std())
+    given = train_encoder(images, dataclasses.replace(OPEN, pixel_mean=1.0), BRIEF).encoder.config
+    assert given == dataclasses.replace(measured, pixel_mean=1.0)
+
+
+def test_a_callers_backbone_is_trained_saved_and_loaded(images, tmp_path):
+    trained = train_encoder(images, CUSTOM, BRIEF, backbone=Flat())
+    trained.encoder.save_pretrained(tmp_path / "model", metrics=trained.metrics)
+    loaded = Encoder.from_pretrained(tmp_path / "model", backbone=Flat())
+    np.testing.assert_array_equal(
+        encode(loaded, images.pixels).to_dense(), encode(trained.encoder, images.pixels).to_dense()
+    )
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["n_images"], metrics["n_classes"], metrics["settings"]["steps"]) == (64, 8, 3)
+    assert metrics["last"] == trained.history[-1]
+
+
+def test_a_trained_conv_net_encodes_the_same_bits_when_loaded(images, tmp_path):
+    encoder = train_encoder(images, OPEN, BRIEF).encoder
+    encoder.save_pretrained(tmp_path / "model")
+    loaded = Encoder.from_pretrained(tmp_path / "model")
+    np.testing.assert_array_equal(encode(loaded, images.pixels).to_dense(), encode(encoder, images.pixels).to_dense())
+
+
+@pytest.mark.parametrize("regularizer", ["unbiased-flops", "l1", "none"])
+@pytest.mark.parametrize("activation", ["soft-threshold", "none"])
+def test_other_regularizers_and_activations_train(images, regularizer, activation):
+    config = dataclasses.replace(BRIEF, regularizer=regularizer, loss="cosface", augmentation=None)
+    trained = train_encoder(images, dataclasses.replace(OPEN, activation=activation), config)
+    assert (trained.history[-1]["penalty"] == 0) == (regularizer == "none")
+    assert trained.encoder.is_sparse == (activation != "none")
+
+
+def test_a_class_of_one_image_is_fine(images):
+    assert len(train_encoder(images.take(np.arange(9)), OPEN, BRIEF).history) == 1
+
+
+def test_a_run_leaves_no_trace_in_the_process(images):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002 (the process's generator is what is watched)
+    before = torch.random.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    settings = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled()
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    levels = [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")]
+    train_encoder(images, OPEN, BRIEF, validation=images)
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]  # noqa: NPY002
+    assert settings == (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_grad_enabled(),
+    )
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")] == levels
+
+
+def test_the_progress_bar_is_drawn_on_stderr(images, capfd):
+    train_encoder(images, OPEN, dataclasses.replace(BRIEF, steps=12), progress=True, description="sparse")
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "sparse" in err
+    assert "12/12" in err
+    assert "loss" in err
+
+
+@pytest.mark.parametrize(
+    ("config", "backbone", "message"),
+    [
+        (BRIEF, Flat(error=float("nan")), "step 2 of 3.*the encoder's outputs are not finite.*lower the learning rate"),
+        (dataclasses.replace(BRIEF, weight=1e308, ramp_start=0.0, ramp_end=0.4), Flat(), "step 2 of 3.*the penalty"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_training_with_step_and_cause(images, config, backbone, message):
+    with pytest.raises(TrainingError, match=message):
+        train_encoder(images, CUSTOM, config, backbone=backbone)
+
+
+def test_a_diverged_loss_is_told_from_a_diverged_encoder(images, config):
+    task = SparseEmbeddingTask(Encoder(config), BRIEF, n_classes=8)
+    task.objective.W.data.fill_(float("nan"))
+    batch = ImageDataModule(images, steps=3, batch_size=16).train_dataloader().dataset[0]
+    with pytest.raises(TrainingError, match="step 1 of 3.*the arcface loss itself is nan"):
+        task.training_step(batch)
+
+
+def test_ctrl_c_stops_training_and_works_again_after(images):
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(images, CUSTOM, BRIEF, backbone=Flat(error=KeyboardInterrupt()))
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_what_cannot_be_trained_is_refused(images):
+    with pytest.raises(TrainingError, match="at least two classes"):
+        train_encoder(images.take(np.arange(8)), OPEN, BRIEF)
+    with pytest.raises(ShapeError, match=r"images: expected shape \(b, 1, 32, 32\); got \(16, 1, 16, 16\)"):
+        train_encoder(images, dataclasses.replace(OPEN, image_size=32), BRIEF)
+    with pytest.raises(ConfigError, match="device: expected"):
+        train_encoder(images, OPEN, dataclasses.replace(BRIEF, device="abacus"))
+    with pytest.raises(ConfigError, match="loss: expected one of"):
+        train_encoder(images, OPEN, dataclasses.replace(BRIEF, loss="mse"))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec")
+def test_task_and_data_work_in_a_trainer_of_the_callers(images, unseen_images, config, tmp_path):
+    data = ImageDataModule(images, steps=4, batch_size=16, validation=unseen_images)
+    task = SparseEmbeddingTask(
+        Encoder(config), dataclasses.replace(BRIEF, steps=4), n_classes=8, validation_labels=unseen_images.labels
+    )
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path,
+        enable_checkpointing=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    assert trainer.global_step == 4
+    assert task.history[-1]["step"] == 4
+    assert "hit_rate_at_1" in task.history[-1]
+
+
+def test_a_run_writes_no_file_and_says_nothing_and_lightning_is_loaded_by_training_alone(tmp_path):
+    program = """
+import sys
+import numpy as np
+from gossamer import Catalog
+from gossamer.datasets.images import LabeledImages
+from gossamer import learning
+
+assert "lightning" not in sys.modules
+images = LabeledImages(
+    pixels=np.random.default_rng(0).integers(0, 256, (8, 1, 16, 16)).astype(np.uint8),
+    catalog=Catalog(n=8, labels=np.array(list("aabbccdd"))),
+)
+config = learning.TrainingConfig(steps=2, batch_size=4, device="cpu")
+learning.train_encoder(images, learning.EncoderConfig(dim=16, image_size=16), config, validation=images)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif("GOSSAMER_DATA" not in os.environ, reason="GOSSAMER_DATA is not set")
+def test_a_short_run_on_omniglot_beats_an_untrained_encoder_on_unseen_characters(tmp_path):
+    from gossamer.datasets.images import ImageCollection
+    from gossamer.datasets.omniglot import omniglot
+
+    def read(classes):
+        (tmp_path / "classes.txt").write_text("\n".join(classes))
+        return ImageCollection.open(omniglot("background"), classes=tmp_path / "classes.txt").decode(size=32)
+
+    characters = np.unique(ImageCollection.open(omniglot("background")).labels)
+    trained = train_encoder(
+        read(characters[::12]),
+        EncoderConfig(dim=512),
+        TrainingConfig(steps=60, batch_size=64, weight=50.0),
+        validation=read(characters[6::24]),
+    )
+    last = trained.history[-1]
+    assert last["hit_rate_at_1"] > 0.65  # untrained, at 12 FLOPs per document: 0.53 to 0.57
+    assert last["flops_per_document"] < 2
