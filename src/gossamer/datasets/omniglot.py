@@ -14,10 +14,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from gossamer.errors import ConfigError, FormatError, NotFoundError
 from gossamer.files import replaced_file
+
+Split: TypeAlias = Literal["background", "evaluation"]
 
 UPSTREAM = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 MD5 = {
@@ -44,7 +46,7 @@ def cache_folder() -> Path:
 
 
 def omniglot(
-    split: Literal["background", "evaluation"],
+    split: Split,
     *,
     upstream: str = UPSTREAM,
     on_progress: Callable[[int, int], None] | None = None,

@@ -1,0 +1,1 @@
+"""Speed–accuracy studies: train, search, measure, draw."""

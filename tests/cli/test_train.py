@@ -1,0 +1,129 @@
+"""``gossamer train``."""
+
+import dataclasses
+import json
+from typing import get_type_hints
+
+import pytest
+
+from gossamer.cli.train import train
+from gossamer.learning.encoder import Encoder, EncoderConfig
+from gossamer.learning.training import TrainingConfig
+
+
+def test_a_model_folder_holds_settings_weights_and_metrics(model):
+    assert sorted(file.name for file in model.iterdir()) == ["config.json", "metrics.json", "model.safetensors"]
+    encoder = Encoder.from_pretrained(model)
+    assert (encoder.config.dim, encoder.config.image_size, encoder.config.channels) == (64, 12, 1)
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert (metrics["n_images"], metrics["n_classes"], metrics["n_unreadable"]) == (30, 6, 0)
+    assert metrics["settings"]["steps"] == 40
+    assert metrics["history"][-1]["step"] == 40
+
+
+def test_the_result_is_one_json_object_on_stdout_and_the_bars_are_on_stderr(gossamer, images, tmp_path, small):
+    result = gossamer("train", images, "--out", tmp_path / "model", *small, "--json")
+    (line,) = result.stdout.splitlines()
+    record = json.loads(line)
+    assert (record["images"], record["classes"], record["step"]) == (30, 6, 40)
+    assert record["fingerprint"] == Encoder.from_pretrained(tmp_path / "model").fingerprint
+    assert "read images" in result.stderr
+    assert "40/40" in result.stderr
+
+
+def test_the_same_seed_gives_the_same_model(read_json, images, model, tmp_path, small):
+    fingerprint = Encoder.from_pretrained(model).fingerprint
+    again = read_json("train", images, "--out", tmp_path / "again", *small)
+    other = read_json("train", images, "--out", tmp_path / "other", *small, "--seed", 1)
+    assert again["fingerprint"] == fingerprint != other["fingerprint"]
+
+
+def test_without_an_activation_there_is_no_regularizer(dense_model):
+    assert not Encoder.from_pretrained(dense_model).is_sparse
+    assert json.loads((dense_model / "metrics.json").read_text())["settings"]["regularizer"] == "none"
+
+
+def test_lists_choose_images_and_classes(read_json, images, tmp_path, small):
+    (tmp_path / "labels.csv").write_text(
+        "path,kind\n" + "".join(f"class{label}/{n}.png,{label % 3}\n" for label in range(6) for n in range(4))
+    )
+    (tmp_path / "classes.txt").write_text("0\n2\n")
+    lists = ("--labels", tmp_path / "labels.csv", "--label-column", "kind", "--classes", tmp_path / "classes.txt")
+    record = read_json("train", images, "--out", tmp_path / "model", *lists, *small)
+    assert (record["images"], record["classes"]) == (16, 2)
+
+
+def test_unreadable_files_are_refused_by_name_or_counted(gossamer, read_json, images, tmp_path, small):
+    data = tmp_path / "data"
+    data.mkdir()
+    for folder in images.iterdir():
+        (data / folder.name).symlink_to(folder)
+    (data / "README.txt").write_text("not an image")
+    refused = gossamer("train", data, "--out", tmp_path / "model", *small, status=1)
+    assert refused.stderr.splitlines()[-1].startswith("error: image: expected BMP, ")
+    assert "README.txt cannot be decoded" in refused.stderr
+    record = read_json("train", data, "--out", tmp_path / "model", *small, "--skip-unreadable")
+    assert (record["images"], record["unreadable"]) == (30, 1)
+
+
+def test_the_defaults_in_the_help_are_those_of_the_library():
+    defaults = {
+        field.name: field.default for config in (EncoderConfig, TrainingConfig) for field in dataclasses.fields(config)
+    }
+    shown = {
+        name: hint.__metadata__[0].show_default
+        for name, hint in get_type_hints(train, include_extras=True).items()
+        if name in defaults and name not in ("device", "channels", "augmentation")
+    }
+    assert len(shown) == 15
+    assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--steps", 0), "error: steps: expected"),
+        (("--backbone", "resnet9000"), "error: backbone: expected"),
+        (("--activation", "gelu"), "error: activation: expected"),
+        (("--loss", "hinge"), "error: loss: expected"),
+        (("--regularizer", "l0"), "error: regularizer: expected"),
+        (("--device", "abacus"), "error: device: expected"),
+        (("--channels", 2), "error: channels: expected"),
+        (("--dim", 8, "--flops-per-document", 9), "error: flops_per_document: expected at most dim = 8"),
+        (("--labels", "nowhere.csv"), "there is no nowhere.csv"),
+        (("--dim", "many"), "--dim"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_usage_errors(gossamer, images, tmp_path, options, message):
+    result = gossamer("train", images, "--out", tmp_path / "model", *options, status=2)
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_and_a_single_class_are_failures(gossamer, images, tmp_path, small):
+    (tmp_path / "empty").mkdir()
+    empty = gossamer("train", tmp_path / "empty", "--out", tmp_path / "model", status=1)
+    assert "holds no files" in empty.stderr
+    single = gossamer("train", images / "class0", "--out", tmp_path / "model", *small, status=1)
+    assert "at least two classes" in single.stderr
+
+
+def test_an_output_that_is_taken_is_refused_before_any_work(gossamer, images, model, tmp_path, small):
+    taken = gossamer("train", images, "--out", model, *small, status=2)
+    assert "exists; pass --overwrite" in taken.stderr
+    assert "read images" not in taken.stderr
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "cat.png").write_text("precious")
+    not_ours = gossamer("train", images, "--out", tmp_path / "pictures", "--overwrite", *small, status=2)
+    assert "holds no config.json" in not_ours.stderr
+    assert (tmp_path / "pictures" / "cat.png").read_text() == "precious"
+    nowhere = gossamer("train", images, "--out", tmp_path / "no" / "model", *small, status=2)
+    assert "expected an existing folder" in nowhere.stderr
+
+
+def test_overwrite_replaces_an_older_model(gossamer, images, tmp_path, small):
+    for seed in (0, 1):
+        gossamer("train", images, "--out", tmp_path / "model", "--overwrite", *small, "--seed", seed)
+    assert json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]["seed"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]

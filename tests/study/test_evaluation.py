@@ -1,0 +1,61 @@
+"""Timing asks every query once a round; accuracy is judged on the very lists that were timed."""
+
+import numpy as np
+import pytest
+
+from gossamer.baselines.exhaustive import ExhaustiveSearcher
+from gossamer.errors import DataError
+from gossamer.results import SearchResult
+from gossamer.study.evaluation import judge, search_one_by_one
+
+
+class CountingSearcher(ExhaustiveSearcher):
+    """Exhaustive search that remembers what it was asked."""
+
+    def __init__(self, documents):
+        super().__init__(documents)
+        self.asked = []
+
+    def search(self, queries, k=10):
+        self.asked.append((len(queries), k))
+        return super().search(queries, k)
+
+
+def test_searching_one_by_one_finds_what_a_batch_finds(rng):
+    documents, queries = (rng.standard_normal((n, 8)).astype(np.float32) for n in (50, 12))
+    searcher, reports = CountingSearcher(documents), []
+    timed = search_one_by_one({"exhaustive": (searcher, queries)}, k=4, on_progress=lambda *done: reports.append(done))
+    np.testing.assert_array_equal(timed["exhaustive"].found.doc_ids, searcher.search(queries, k=4).doc_ids)
+    assert timed["exhaustive"].query_us.shape == (12,)
+    assert (timed["exhaustive"].query_us > 0).all()
+    assert searcher.asked == [(1, 4)] * (3 * (1 + 12)) + [(12, 4)]
+    assert reports == [(36, 36)]
+
+
+def test_no_queries_are_answered_with_no_results(rng):
+    documents = rng.standard_normal((5, 8)).astype(np.float32)
+    timed = search_one_by_one({"exhaustive": (ExhaustiveSearcher(documents), documents[:0])}, k=3)
+    assert timed["exhaustive"].found.doc_ids.shape == (0, 3)
+
+
+def test_accuracy_leaves_out_the_query_itself_and_queries_without_an_answer():
+    labels = np.array(["a", "a", "b", "c", "c"])
+    doc_ids = np.int32([[0, 1, 2], [1, 2, 0], [2, 0, 1], [4, 3, 0], [4, 0, 1]])
+    found = SearchResult(doc_ids, np.zeros(doc_ids.shape, np.float32))
+    accuracy = judge(found, labels, labels, ks=(1, 2), own_ids=np.arange(5))
+    # Row 2 is the only b. Without themselves: 0 -> 1 right; 1 -> 2 wrong, 0 right; 3 -> 4 right; 4 -> 0, 1 wrong.
+    assert (accuracy.n_queries, accuracy.n_unanswerable) == (4, 1)
+    assert accuracy.hit_rate == {1: 2 / 4, 2: 3 / 4}
+    assert accuracy.precision == {1: 2 / 4, 2: 3 / 8}
+
+
+def test_accuracy_against_a_gallery_counts_every_document():
+    found = SearchResult(np.int32([[1], [0]]), np.zeros((2, 1), np.float32))
+    accuracy = judge(found, np.array(["a", "z"]), np.array(["b", "a"]), ks=(1,))
+    assert (accuracy.n_queries, accuracy.n_unanswerable, accuracy.hit_rate) == (1, 1, {1: 1.0})
+
+
+def test_labels_that_leave_no_answer_are_refused():
+    found = SearchResult(np.int32([[1], [0]]), np.zeros((2, 1), np.float32))
+    with pytest.raises(DataError, match="shares its label"):
+        judge(found, np.array(["a", "b"]), np.array(["a", "b"]), ks=(1,), own_ids=np.arange(2))
