@@ -39,16 +39,16 @@ def draw_nearest(
     found : mapping of method to array, shape (n_docs, at least 5)
         The doc_ids that each method found for every picture, itself excluded.
     """
-    figure, axes = _grid(len(query_ids), 1 + 5 * len(found))
+    figure, axes = _grid(len(query_ids), 1 + 6 * len(found))  # a column stays empty before each method
     for row, query in enumerate(query_ids):
         _draw_picture(axes[row, 0], pixels[query], frame=None)
         for place, doc_ids in enumerate(found.values()):
             for rank, doc_id in enumerate(doc_ids[query, :5]):
                 color = RIGHT if labels[doc_id] == labels[query] else WRONG
-                _draw_picture(axes[row, 1 + 5 * place + rank], pixels[doc_id], frame=color)
+                _draw_picture(axes[row, 2 + 6 * place + rank], pixels[doc_id], frame=color)
     axes[0, 0].set_title("query", fontsize=11)
     for place, name in enumerate(found):
-        axes[0, 3 + 5 * place].set_title(f"five nearest, {name}", fontsize=11)
+        axes[0, 4 + 6 * place].set_title(f"five nearest, {name}", fontsize=11)
     _save(figure, path)
 
 
@@ -78,51 +78,64 @@ def draw_posting_lists(path: Path, list_lengths: OffsetArray, n_docs: int) -> No
     _save(figure, path)
 
 
-def draw_training(path: Path, history: Sequence[Mapping[str, Any]], dense_hit_rate: float, dense_flops: float) -> None:
+def draw_training(path: Path, validations: Sequence[Mapping[str, Any]], dense: Mapping[str, Any]) -> None:
     """Draw hit rate@1 against FLOPs per document over the training of a sparse encoder.
 
     Parameters
     ----------
     path : Path
         Where the PNG goes.
-    history : sequence of mappings
-        The rows of `TrainedEncoder.history`; those with a validation are drawn.
-    dense_hit_rate, dense_flops : float
-        The finished dense encoder on the same pictures, as the point to beat.
+    validations : sequence of mappings
+        `TrainedEncoder.validations` of the sparse encoder.
+    dense : mapping
+        The last validation of a dense encoder on the same images: the point to beat.
     """
     figure, axes = _plot("FLOPs per document (multiply-adds, log scale)", "hit rate@1 on unseen classes")
-    history = [row for row in history if "flops_per_document" in row]
-    flops, hits = ([float(row[name]) for row in history] for name in ("flops_per_document", "hit_rate_at_1"))
+    flops, hits = ([float(row[name]) for row in validations] for name in ("flops_per_document", "hit_rate_at_1"))
     axes.plot(flops, hits, "-o", color=SPARSE, markersize=5, label="sparse, over training")
-    if history[-1].get("is_calibrated"):
+    if validations[-1].get("is_calibrated"):
         axes.plot(flops[-1:], hits[-1:], "D", color=SPARSE, markersize=9, label="sparse, small entries dropped")
-    axes.plot([dense_flops], [dense_hit_rate], "s", color=DENSE, markersize=8, label="dense, trained")
-    axes.axhline(dense_hit_rate, color=DENSE, linestyle=":", linewidth=1)
+    level = float(dense["hit_rate_at_1"])
+    axes.plot([dense["flops_per_document"]], [level], "s", color=DENSE, markersize=8, label="dense, trained")
+    axes.axhline(level, color=DENSE, linestyle=":", linewidth=1)
     axes.set_xscale("log")
-    for at in {0, len(history) // 2, len(history) - 1}:
+    axes.margins(x=0.12, y=0.12)
+    for at in {0, len(validations) // 2, len(validations) - 1}:
+        point = flops[at], hits[at]
         axes.annotate(
-            f"step {history[at]['step']}",
-            (flops[at], hits[at]),
+            f"step {validations[at]['step']}",
+            point,
             textcoords="offset points",
-            xytext=(6, -13),
+            xytext=(0, -15),
+            ha="center",
             fontsize=9,
         )
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="best")
     _save(figure, path)
 
 
 def draw_speed(path: Path, query_us: Mapping[str, float], hit_rates: Mapping[str, float]) -> None:
     """Draw each method's hit rate@1 against its time for a query: up and to the left is better."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure, axes = _plot("µs per query (one thread, one query at a time, log scale)", "hit rate@1 on unseen classes")
-    for name, time_us in query_us.items():
-        color = SPARSE if "sparse" in name else DENSE
+    for place, (name, time_us) in enumerate(query_us.items()):
+        color, below = SPARSE if "sparse" in name else DENSE, place % 2 == 1  # neighbors' names must not overlap
         axes.plot([time_us], [hit_rates[name]], "o", color=color, markersize=10)
         axes.annotate(
-            name, (time_us, hit_rates[name]), textcoords="offset points", xytext=(0, 10), ha="center", fontsize=10
+            f"{name}: {time_us:.0f} µs, {hit_rates[name]:.3f}",
+            (time_us, hit_rates[name]),
+            textcoords="offset points",
+            xytext=(0, -18 if below else 11),
+            ha="center",
+            fontsize=10,
         )
     axes.set_xscale("log")
     times = list(query_us.values())
     axes.set_xlim(min(times) / 2.5, max(times) * 2.5)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
     low, high = min(hit_rates.values()), max(hit_rates.values())
     margin = max(0.02, high - low)
     axes.set_ylim(low - margin, min(1.0, high + margin))

@@ -39,6 +39,11 @@ class TrainedEncoder(NamedTuple):
     metrics: dict[str, Any]
     """Settings, data and last figures, for ``metrics.json``."""
 
+    @property
+    def validations(self) -> list[dict[str, Any]]:
+        """The rows of the history in which the encoder was validated."""
+        return [row for row in self.history if "flops_per_document" in row]
+
 
 def train_encoder(
     images: LabeledImages,
