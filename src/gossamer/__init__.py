@@ -4,6 +4,7 @@ from gossamer.catalog import Catalog
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import GossamerError
 from gossamer.index import InvertedIndex
+from gossamer.rerank import TwoStageQueries, TwoStageSearcher
 from gossamer.results import Searcher, SearchResult
 
 __version__ = "0.1.0"
@@ -15,5 +16,7 @@ __all__ = [
     "SearchResult",
     "Searcher",
     "SparseEmbeddings",
+    "TwoStageQueries",
+    "TwoStageSearcher",
     "__version__",
 ]
