@@ -9,7 +9,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan clean
+.PHONY: demo test check format bench-scan bench-calls clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -28,6 +28,9 @@ format: .venv/ready
 
 bench-scan: .venv/ready
 	$(BIN)/python benchmarks/window_scan.py
+
+bench-calls: .venv/ready
+	$(BIN)/python benchmarks/search_calls.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

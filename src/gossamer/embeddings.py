@@ -23,6 +23,9 @@ MAX_NORM = 1e19
 """Largest norm of a row. A score is at most the product of two norms (Cauchy–Schwarz), as is each
 of its partial sums: 1e38, below the largest float32, 3.4e38, with room for rounding."""
 
+_SAFE_SQUARES = 1e36
+"""If all squares of values sum up to less, in float32, then the values are finite and no norm is too large."""
+
 _ROWS_PER_DENSE_BLOCK = 4096
 
 
@@ -77,14 +80,17 @@ class SparseEmbeddings:
                 f"got shapes {dims.shape} and {values.shape}"
             )
         _check_dims(indptr, dims, dim)
-        values = _as_float32(values, indptr)
+        given, values = values, _as_float32(values)
+        # One product shows that all is well, as it mostly is; a comparison with NaN is false.
+        if not np.dot(values, values) <= _SAFE_SQUARES:
+            _check_finite(indptr, values, given)
+            _check_norms(indptr, values)
         dims = dims.astype(np.int32)
         if np.count_nonzero(values) < values.size:
             keep = values != 0
             kept_before = np.zeros(values.size + 1, np.int64)
             np.cumsum(keep, out=kept_before[1:])
             indptr, dims, values = kept_before[indptr], dims[keep], values[keep]
-        _check_norms(indptr, values)
         self._set(indptr.astype(np.int64), dims, values, int(dim))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -258,7 +264,7 @@ def _checked_indptr(indptr: AnyArray) -> AnyArray:
     if indptr.ndim != 1 or indptr.size == 0:
         raise ShapeError(f"indptr: expected shape (n + 1,); got {indptr.shape}")
     indptr = _as_integers(indptr, "indptr")
-    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+    if indptr[0] != 0 or np.count_nonzero(indptr[1:] < indptr[:-1]):
         raise EmbeddingsError("indptr: expected offsets that start at 0 and never decrease; these do not")
     return indptr
 
@@ -268,12 +274,14 @@ def _check_dims(indptr: AnyArray, dims: AnyArray, dim: int) -> None:
         raise ShapeError(f"dim: expected 1 to 2**31 - 1; got {dim}")
     if dims.size == 0:
         return
-    lowest, highest = dims.min(), dims.max()
+    is_fall = dims[1:] <= dims[:-1]
+    has_falls = np.count_nonzero(is_fall) > 0
+    lowest, highest = (dims.min(), dims.max()) if has_falls else (dims[0], dims[-1])
     if lowest < 0 or highest >= dim:
         raise EmbeddingsError(f"dims: expected 0 to dim - 1 = {dim - 1}; got {lowest if lowest < 0 else highest}")
-    falls = np.flatnonzero(dims[1:] <= dims[:-1]) + 1
-    if falls.size == 0:
+    if not has_falls:
         return
+    falls = np.flatnonzero(is_fall) + 1
     # A fall is allowed only where a row starts.
     starts = indptr[np.minimum(np.searchsorted(indptr, falls), indptr.size - 1)]
     inside = falls[starts != falls]
@@ -285,19 +293,23 @@ def _check_dims(indptr: AnyArray, dims: AnyArray, dim: int) -> None:
         )
 
 
-def _as_float32(values: AnyArray, indptr: AnyArray) -> FloatArray:
-    if values.dtype not in (np.float16, np.float32, np.float64) and values.size:
+def _as_float32(values: AnyArray) -> FloatArray:
+    if values.dtype == np.float32:
+        return values.astype(np.float32)  # a copy
+    if values.dtype not in (np.float16, np.float64) and values.size:
         raise EmbeddingsError(
             f"values: expected float16, float32 or float64; got dtype {values.dtype}. Convert with .astype('float32')"
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        single = values.astype(np.float32)
-    finite = np.isfinite(single)
+        return values.astype(np.float32)
+
+
+def _check_finite(indptr: AnyArray, values: FloatArray, given: AnyArray) -> None:
+    finite = np.isfinite(values)
     if not finite.all():
         at = int(np.argmin(finite))
         row = int(np.searchsorted(indptr, at, side="right")) - 1
-        raise EmbeddingsError(f"values: expected finite float32 values; row {row} holds {values[at]}")
-    return single
+        raise EmbeddingsError(f"values: expected finite float32 values; row {row} holds {given[at]}")
 
 
 def _check_norms(indptr: AnyArray, values: FloatArray) -> None:

@@ -52,18 +52,23 @@ def test_search_equals_scoring_every_document(rng, density, k, n_threads):
 @given(
     seed=st.integers(0, 2**32 - 1),
     n=st.integers(0, 60),
-    n_queries=st.integers(0, 5),
+    n_queries=st.integers(0, 20),
     k=st.integers(1, 70),
     min_score=st.one_of(st.sampled_from([0.0, -0.0, 1e-300, -1e-300, 0.1, -np.inf, np.inf]), st.floats(-3, 3)),
     n_threads=st.sampled_from([1, 3]),
+    share=st.sampled_from([None, 1, 0.5, 0.1, 0]),
 )
-def test_search_is_exact_on_real_values(*, seed, n, n_queries, k, min_score, n_threads):
+def test_search_is_exact_on_real_values(*, seed, n, n_queries, k, min_score, n_threads, share):
     rng = np.random.default_rng(seed)
     # Few real values: cancelling sums, sums that nearly tie, and sums that do.
     pool = np.float32([0, 0, 0.1, -0.1, 1 / 3, 1e-30, -1e-38, rng.standard_normal(), rng.standard_normal()])
     documents, queries = rng.choice(pool, (n, 8)), rng.choice(pool, (n_queries, 8))
     index = InvertedIndex.build(SparseEmbeddings.from_dense(documents))
-    found = index.search(SparseEmbeddings.from_dense(queries), k, min_score=min_score, n_threads=n_threads)
+    within = None if share is None else np.flatnonzero(rng.random(n) < share).astype(np.int32)
+    options = {"min_score": min_score, "within": within, "n_threads": n_threads}
+    found = index.search(SparseEmbeddings.from_dense(queries), k, **options)
+    if within is not None:
+        documents[np.setdiff1d(np.arange(n), within)] = 0  # what shares no dimension is not found
     assert_same(found, exhaustive_search(documents, queries, k, min_score))
 
 
@@ -85,16 +90,34 @@ def test_search_is_exact_over_several_windows(two_windows, k, min_score):
     assert_same(found, reference.search(csr(documents), csr(queries), k, min_score))
 
 
-def test_results_do_not_depend_on_how_queries_are_shared(rng):
-    documents = integer_embeddings(rng, n=500, dim=16, density=0.3)
-    queries = integer_embeddings(rng, n=200, dim=16, density=0.3)
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.001])
+def test_results_do_not_depend_on_how_queries_are_shared(two_windows, monkeypatch, share):
+    documents, _ = two_windows
+    rng = np.random.default_rng(7)
+    queries = integer_embeddings(rng, n=60, dim=6, density=0.6)
+    within = np.flatnonzero(rng.random(len(documents)) < share).astype(np.int32)
     index = InvertedIndex.build(documents)
-    together = index.search(queries, 7)
+    together = index.search(queries, 7, within=within)
+    assert_same(together, reference.search(csr(documents), csr(queries), 7, 0.0, within))
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
     for n_threads in (2, 3, 1000):
-        assert_same(index.search(queries, 7, n_threads=n_threads), together)
-    for row in range(0, 200, 17):
-        alone = index.search(queries[row : row + 1], 7)
-        assert_same(alone, (together.doc_ids[row : row + 1], together.scores[row : row + 1]))
+        assert_same(index.search(queries, 7, within=within, n_threads=n_threads), together)
+    for size in (1, 5, 12):
+        for row in range(0, 60, 20):
+            few = index.search(queries[row : row + size], 7, within=within)
+            assert_same(few, (together.doc_ids[row : row + size], together.scores[row : row + size]))
+
+
+@pytest.mark.parametrize("limit", ["_MAX_QUERIES_PER_BLOCK", "_MAX_RANKS", "_MAX_WORK_PER_CALL"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_results_do_not_depend_on_the_limits_of_memory_and_of_a_call(two_windows, monkeypatch, limit, n_threads):
+    documents, _ = two_windows
+    queries = integer_embeddings(np.random.default_rng(8), n=25, dim=6, density=0.6)
+    index = InvertedIndex.build(documents)
+    expected = index.search(queries, 7)
+    for value in (1, 100):
+        monkeypatch.setattr(f"gossamer.index.inverted_index.{limit}", value)
+        assert_same(index.search(queries, 7, n_threads=n_threads), expected)
 
 
 def test_several_threads_may_search_one_index(rng):
@@ -104,6 +127,64 @@ def test_several_threads_may_search_one_index(rng):
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: index.search(documents[:50], 5, n_threads=2), range(40)):
             assert_same(found, expected)
+
+
+@pytest.mark.parametrize("n_queries", [1, 4, 30])
+@pytest.mark.parametrize("min_score", [0.0, -2.5])
+def test_a_subset_is_searched_exactly_over_several_windows(two_windows, n_queries, min_score):
+    documents, _ = two_windows
+    queries = integer_embeddings(np.random.default_rng(9), n=n_queries, dim=6, density=0.6)
+    index, n = InvertedIndex.build(documents), len(documents)
+    for subset in (
+        range(n),
+        range(n - 1),
+        range(65_536),
+        range(65_530, 65_540),
+        range(0, n, 2),
+        range(3, n, 5000),
+        [n - 1],
+    ):
+        within = np.array(subset, np.int32)
+        found = index.search(queries, 7, min_score=min_score, within=within)
+        assert_same(found, reference.search(csr(documents), csr(queries), 7, min_score, within))
+
+
+def test_an_empty_subset_gives_no_results(rng):
+    rows = integer_embeddings(rng, n=30, dim=4, density=0.5)
+    for index in (InvertedIndex.build(rows), InvertedIndex.build(rows[:0])):
+        found = index.search(rows, 5, min_score=-np.inf, within=np.zeros(0, np.int32))
+        assert (found.doc_ids == -1).all()
+        assert (found.scores == -np.inf).all()
+        assert found.doc_ids.shape == found.scores.shape == (30, 5)
+
+
+def test_a_subset_may_be_a_view_of_every_second_entry_and_is_left_as_it_was(rng):
+    rows = integer_embeddings(rng, n=30, dim=4, density=0.5)
+    index, every = InvertedIndex.build(rows), np.arange(30, dtype=np.int32)
+    assert_same(index.search(rows, 5, within=every[::2]), index.search(rows, 5, within=every[::2].copy()))
+    assert every.flags.writeable
+    assert every.tolist() == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("within", "error", "sentence"),
+    [
+        (np.int32([3, 1]), ArgumentError, "expected ascending doc_ids; got 1 after 3. Use numpy.unique"),
+        (np.int32([1, 3, 3]), ArgumentError, "expected ascending doc_ids; got 3 after 3"),
+        (np.int32([-1, 3]), ArgumentError, "expected doc_ids from 0 to n_docs - 1 = 29; got -1"),
+        (np.int32([3, 30]), ArgumentError, "expected doc_ids from 0 to n_docs - 1 = 29; got 30"),
+        (np.array([1, 2]), ArgumentError, "expected doc_ids of dtype int32; got int64. Convert with"),
+        (np.zeros(0), ArgumentError, "expected doc_ids of dtype int32; got float64"),
+        (np.ones(30, bool), ArgumentError, "expected doc_ids of dtype int32; got bool"),
+        ([1, 2], ArgumentError, "expected doc_ids of dtype int32; got int64"),
+        (np.int32([[1, 2]]), ShapeError, r"expected a vector of doc_ids; got shape \(1, 2\)"),
+        (np.int32(1), ShapeError, r"expected a vector of doc_ids; got shape \(\)"),
+    ],
+)
+def test_a_subset_that_is_not_ascending_doc_ids_is_refused(rng, within, error, sentence):
+    rows = integer_embeddings(rng, n=30, dim=4, density=0.5)
+    with pytest.raises(error, match=f"^within: {sentence}"):
+        InvertedIndex.build(rows).search(rows, within=within)
 
 
 @pytest.mark.parametrize("min_score", [0.1, float(np.float32(0.1)), np.float32(0.1), 1, Fraction(1, 10)])

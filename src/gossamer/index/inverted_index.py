@@ -5,26 +5,34 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gossamer.arrays import OffsetArray
+from gossamer.arrays import IntArray, OffsetArray
 from gossamer.catalog import Catalog
 from gossamer.embeddings import as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 from gossamer.index import storage
 from gossamer.index.storage import MAX_DOCS, MAX_WINDOW, IndexContents
-from gossamer.results import SearchResult, check_count, check_k
+from gossamer.results import SearchResult, check_count, check_k, empty_result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gossamer.embeddings import SparseEmbeddings, SparseRows
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
-_MAX_QUERIES_PER_CALL = 64  # an interrupt from the keyboard waits for one call of the kernel
+_ZERO = np.float32(0)
+_MAX_QUERIES_PER_BLOCK = 1024
+_MAX_RANKS = 1 << 21  # the workspace of a block of queries, in results: 16 MiB
+_MAX_WORK_PER_CALL = 1 << 14  # windows × queries: an interrupt from the keyboard waits for one call of the kernel
+_MIN_QUERIES_SHARING = 8  # fewer queries hardly share posting lists
+_ALL_DOCUMENTS = np.empty(0, np.int32)
+_ALL_DOCUMENTS.flags.writeable = False
 
 
 class InvertedIndex:
@@ -48,6 +56,7 @@ class InvertedIndex:
 
     def __init__(self, contents: IndexContents, catalog: Catalog | None = None) -> None:
         self._contents = contents
+        self._postings = contents.postings
         self.n_docs, self.dim = contents.n_docs, contents.dim
         if catalog is not None:
             self.catalog = catalog
@@ -131,13 +140,23 @@ class InvertedIndex:
         """
         storage.write(Path(folder), self._contents, self.catalog, overwrite=overwrite)
 
-    def search(self, queries: SparseRows, k: int = 10, *, min_score: float = 0.0, n_threads: int = 1) -> SearchResult:
+    def search(
+        self,
+        queries: SparseRows,
+        k: int = 10,
+        *,
+        min_score: float = 0.0,
+        within: IntArray | None = None,
+        n_threads: int = 1,
+    ) -> SearchResult:
         """Return the k best documents of each query, exactly.
 
         A document is found if it shares a dimension with the query and its score is above ``min_score``.
         A score is the float32 sum of float32 products in ascending order of dimensions; its bits do not
         depend on anything else. Equal scores are ordered by ascending doc_id. Places for which there is no
         document, as when k > n_docs or a query is all zero, hold doc_id -1 and score -inf.
+
+        Many queries in one call take less time each than one by one, the more of them the less.
 
         Parameters
         ----------
@@ -148,17 +167,21 @@ class InvertedIndex:
         min_score : float
             Compared with the scores as real numbers; may be negative, and -inf finds every document that
             shares a dimension.
+        within : array, shape (n,), int32, optional
+            The doc_ids to search among, ascending, without duplicates; all if not given, nothing is found if
+            empty. The fewer they are, the less time it takes.
         n_threads : int
-            How many threads share the queries, at least 1.
+            How many threads share the queries, at least 1; as many as there are processors are used at most.
 
         Raises
         ------
         ShapeError
-            If the queries have another number of dimensions.
+            If the queries have another number of dimensions, or within is not a vector.
         EmbeddingsError
             If the queries are not valid (see `SparseEmbeddings`).
         ArgumentError
-            If k or n_threads is below 1, or min_score is not a number.
+            If k or n_threads is below 1, min_score is not a number, or within is not of dtype int32, not
+            ascending, or not in the index.
         """
         queries, k = as_embeddings(queries), check_k(k)
         threshold, n_threads = _checked_threshold(min_score), check_count(n_threads, name="n_threads")
@@ -167,38 +190,69 @@ class InvertedIndex:
                 f"queries: expected {self.dim} dimensions, as in the index; got {queries.dim}. "
                 "Were they encoded with the model the index was built from?"
             )
+        within = _ALL_DOCUMENTS if within is None else _checked_within(within, self.n_docs)
+        if within is not _ALL_DOCUMENTS and within.size == 0:
+            return empty_result(len(queries), k)
         n_queries = len(queries)
         found = SearchResult(np.empty((n_queries, k), np.int32), np.empty((n_queries, k), np.float32))
-        size = min(_MAX_QUERIES_PER_CALL, n_queries // (4 * n_threads) + 1)
-        parts = [slice(first, min(first + size, n_queries)) for first in range(0, n_queries, size)]
-        if n_threads == 1 or len(parts) == 1:
-            for part in parts:
-                self._search_part(queries, part, threshold, found)
+        if n_threads > 1:
+            n_threads = min(n_threads, os.cpu_count() or 1)
+        size = max(1, min(_MAX_QUERIES_PER_BLOCK, _MAX_RANKS // (2 * k), -(-n_queries // n_threads)))
+        if size >= n_queries:
+            self._search_block(queries, threshold, within, found)
+            return found
+
+        def search_from(first: int) -> None:
+            block = slice(first, first + size)
+            part = SearchResult(found.doc_ids[block], found.scores[block])
+            self._search_block(queries[block], threshold, within, part)
+
+        starts = range(0, n_queries, size)
+        if n_threads == 1:
+            for first in starts:
+                search_from(first)
         else:
-            with ThreadPoolExecutor(min(n_threads, os.cpu_count() or 1)) as pool:
-                list(pool.map(lambda part: self._search_part(queries, part, threshold, found), parts))
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(search_from, starts))
         return found
 
-    def _search_part(self, queries: SparseEmbeddings, part: slice, threshold: np.float32, found: SearchResult) -> None:
-        """Write the results of some of the queries, in workspace of its own."""
-        from gossamer.kernels import call, window_scan
-
-        k = min(found.doc_ids.shape[1], self.n_docs)
-        call(
-            window_scan.search,
-            *self._contents.postings,
-            self.n_docs,
-            self.dim,
-            self._contents.window,
-            queries.indptr[part.start : part.stop + 1],
-            queries.dims,
-            queries.values,
-            threshold,
+    def _search_block(
+        self, queries: SparseEmbeddings, threshold: np.float32, within: IntArray, found: SearchResult
+    ) -> None:
+        """Write the results of some queries, in workspace of its own."""
+        call, scan = _kernels()
+        n_queries, k = found.doc_ids.shape
+        window, k = self._contents.window, min(k, self.n_docs)
+        if n_queries < _MIN_QUERIES_SHARING:
+            list_dims, query_lists = queries.dims, np.arange(queries.dims.size)
+        else:
+            list_dims, query_lists = np.unique(queries.dims, return_inverse=True)
+            list_dims.flags.writeable = False  # numba compiles a kernel for each kind of array
+        workspace = (
             np.empty(MAX_WINDOW, np.float32),
-            np.empty(2 * k, np.uint64),
-            found.doc_ids[part],
-            found.scores[part],
+            np.empty(n_queries, np.int64),
+            np.empty(n_queries, np.float32),
+            np.empty((n_queries, 2 * k), np.uint64),
         )
+        n_windows, step = max(1, -(-self.n_docs // window)), max(1, _MAX_WORK_PER_CALL // max(1, n_queries))
+        for first in range(0, n_windows, step):
+            call(
+                scan,
+                *self._postings,
+                self.n_docs,
+                self.dim,
+                window,
+                first,
+                min(first + step, n_windows),
+                queries.indptr,
+                queries.values,
+                query_lists,
+                list_dims,
+                within,
+                threshold,
+                *workspace,
+                *found,
+            )
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -231,8 +285,18 @@ class InvertedIndex:
         return f"InvertedIndex({self.n_docs} documents, dim {self.dim}, {self.nnz} postings)"
 
 
+@cache
+def _kernels() -> tuple[Callable[..., None], Any]:
+    """Import the kernels with the first search; importing them again takes a microsecond."""
+    from gossamer.kernels import call, window_scan
+
+    return call, window_scan.search
+
+
 def _checked_threshold(min_score: float) -> np.float32:
     """Return a float32 that a score exceeds exactly if it exceeds ``min_score`` as a real number."""
+    if type(min_score) is float and min_score == 0:  # the usual one, at once
+        return _ZERO
     if not isinstance(min_score, Real) or not -math.inf <= min_score <= math.inf:  # NaN
         raise ArgumentError(f"min_score: expected a number, -inf and inf included; got {min_score!r}")
     threshold = np.float32(max(-_MAX_FLOAT32, min(min_score, _MAX_FLOAT32)))  # no score is as large
@@ -241,3 +305,27 @@ def _checked_threshold(min_score: float) -> np.float32:
         return threshold
     with np.errstate(over="ignore", under="ignore"):
         return np.nextafter(threshold, np.float32(-np.inf))
+
+
+def _checked_within(within: IntArray, n_docs: int) -> IntArray:
+    """Return the subset as kernels take it: contiguous and read-only."""
+    doc_ids: IntArray = np.ascontiguousarray(within).view()
+    if np.ndim(within) != 1:
+        raise ShapeError(f"within: expected a vector of doc_ids; got shape {np.shape(within)}")
+    if doc_ids.dtype != np.int32:
+        raise ArgumentError(
+            f"within: expected doc_ids of dtype int32; got {doc_ids.dtype}. Convert with .astype('int32')"
+        )
+    if doc_ids.size:
+        falls = doc_ids[1:] <= doc_ids[:-1]
+        if falls.any():
+            place = int(np.argmax(falls))
+            raise ArgumentError(
+                f"within: expected ascending doc_ids; got {doc_ids[place + 1]} after {doc_ids[place]}. "
+                "Use numpy.unique(within)"
+            )
+        if doc_ids[0] < 0 or doc_ids[-1] >= n_docs:
+            outside = doc_ids[0] if doc_ids[0] < 0 else doc_ids[-1]
+            raise ArgumentError(f"within: expected doc_ids from 0 to n_docs - 1 = {n_docs - 1}; got {outside}")
+    doc_ids.flags.writeable = False
+    return doc_ids

@@ -38,7 +38,9 @@ def score_documents(
     return scores, shares
 
 
-def search(documents: Rows, queries: Rows, k: int, min_score: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def search(
+    documents: Rows, queries: Rows, k: int, min_score: float, within: NDArray[np.int32] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the best k documents of each query, as `gossamer.InvertedIndex.search` does, for any index."""
     indptr, dims, values = queries
     shape = indptr.size - 1, k
@@ -48,6 +50,7 @@ def search(documents: Rows, queries: Rows, k: int, min_score: float) -> tuple[ND
         scores, shares = score_documents(documents, dims[entries], values[entries])
         # float64 holds every float32, so that this compares the real numbers.
         doc_ids = np.flatnonzero(shares & (scores.astype(np.float64) > min_score))
+        doc_ids = doc_ids if within is None else doc_ids[np.isin(doc_ids, within)]
         found[0][q], found[1][q] = best(scores[doc_ids], doc_ids, k)
     return found
 

@@ -1,107 +1,140 @@
 """Exact search by scoring every posting of the query's dimensions, one cache-sized window at a time.
 
 For each window the posting lists are added up in an array of one sum per document, which is then
-scanned for those above the k-th best score so far.
+scanned for those above the k-th best score so far. Windows are outermost, queries inside, so that many
+queries read a window's lists while they are in the cache.
 """
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from gossamer.kernels import jit
+from gossamer.kernels.prefetch import fetch_postings
+from gossamer.kernels.subset import first_not_below, restrict_lists
 from gossamer.kernels.topk import rank_of, score_of, select_best, write_best
 
 _AHEAD = 256  # postings between the one that is added and the one that is fetched
 _CHUNK = 64  # postings added between two fetches
 _BLOCK = 256  # sums that are compared at once
-
-
-def _prefetch_signature(_context, array, place):
-    """Give the type and the code of a request to the cache for ``array[place]``; any place is allowed."""
-
-    def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), byte_pointer)
-        function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
-        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
-        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # to read, to stay in the cache, data
-        return context.get_dummy_value()
-
-    return types.void(array, place), generate
-
-
-_prefetch: Any = intrinsic(_prefetch_signature)
+# A subset restricts the posting lists for so many queries, or if it is less than one of so many documents; else
+# all postings are added, and documents that would be found are looked up in it.
+_RESTRICTED_QUERIES = 4
+_RESTRICTED_SHARE = 50
 
 
 @jit
 def search(
-    offsets, ids, values, n_docs, dim, window, query_indptr, query_dims, query_values, min_score,
-    sums, ranks, doc_ids, scores,
+    offsets, ids, values, n_docs, dim, window, first_window, last_window,
+    query_indptr, query_values, query_lists, list_dims, within, min_score,
+    sums, counts, thresholds, ranks, doc_ids, scores,
 ):  # fmt: skip
-    """Write the best documents of each query (CSR rows) into its row of ``doc_ids`` and ``scores``.
+    """Search some of the windows; after the last window, write the best documents of each query.
 
-    A document is found if it shares a dimension with the query and scores above ``min_score``, float32.
-    ``sums`` (float32) and ``ranks`` (uint64, room for 2k, where k is at most ``n_docs``) are workspace.
-    ``sums`` has 65,536 entries whatever the window, so that no id can lie outside it.
+    A document is found if it shares a dimension with the query and scores above ``min_score``, float32,
+    and if it is one of ``within``, int32, ascending, unless that is empty. Results go to the query's row of
+    ``doc_ids`` and ``scores``.
+
+    The entries of query q are ``query_indptr[q]`` to ``query_indptr[q + 1]``; an entry's dimension is
+    ``list_dims[query_lists[entry]]``. Many queries are faster if ``list_dims`` are distinct.
+
+    ``sums`` (float32) is workspace, with 65,536 entries whatever the window, so that no id can lie outside it.
+    ``counts`` (int64), ``thresholds`` (float32) and ``ranks`` (uint64, for each query room for 2k, where k is at
+    most ``n_docs``) hold what has been found from call to call; the call with window 0 sets them.
     """
+    if first_window == 0:
+        counts[:] = 0
+        thresholds[:] = min_score
     # Below 0 a document with no posting must not pass for one that scores 0: its sum rests at -inf.
     at_rest = np.float32(-np.inf if min_score < 0 else 0)
     sums[: min(window, n_docs)] = at_rest
-    for q in range(query_indptr.size - 1):
-        start, end = query_indptr[q], query_indptr[q + 1]
-        n, threshold = 0, min_score
-        for first in range(0, n_docs, window):
-            lists = offsets[first // window * dim :]
-            if min_score < 0:
-                _set_to_zero(lists, ids, query_dims[start:end], sums)
-            _add_postings(lists, ids, values, query_dims[start:end], query_values[start:end], sums)
-            n, threshold = _collect(sums[: min(window, n_docs - first)], first, at_rest, n, threshold, ranks)
-        write_best(ranks[:n], doc_ids[q], scores[q])
+    starts, ends = np.empty(list_dims.size, np.int64), np.empty(list_dims.size, np.int64)
+    n_places = sums.size if within.size else 0
+    marks, slots = np.zeros(n_places, np.uint8), np.empty(n_places, np.uint16)
+    for number in range(first_window, min(last_window, -(-n_docs // window))):
+        first = number * window
+        size = min(window, n_docs - first)
+        members = within[first_not_below(within, 0, within.size, first) :]
+        members = members[: first_not_below(members, 0, members.size, first + size)]
+        if within.size and members.size == 0:
+            continue
+        for i in range(list_dims.size):
+            starts[i] = offsets[number * dim + list_dims[i]]
+            ends[i] = offsets[number * dim + list_dims[i] + 1]
+        is_restricted = counts.size >= _RESTRICTED_QUERIES or members.size * _RESTRICTED_SHARE < size
+        if 0 < members.size < size and is_restricted:
+            kept_ids, kept_values = restrict_lists(ids, values, starts, ends, members, first, size, marks, slots)
+            _search_window(
+                kept_ids, kept_values, starts, ends, first, members.size, members, True,
+                query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
+            )  # fmt: skip
+        else:
+            _search_window(
+                ids, values, starts, ends, first, size, members[:0] if members.size == size else members, False,
+                query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
+            )  # fmt: skip
+    if last_window * window >= n_docs:
+        for q in range(counts.size):
+            write_best(ranks[q, : counts[q]], doc_ids[q], scores[q])
 
 
 @jit
-def _add_postings(lists, ids, values, query_dims, query_values, sums):
-    """Add query · document of one window to ``sums``, in ascending order of dimensions."""
-    for t in range(query_dims.size):
-        if t + 1 < query_dims.size:
-            _fetch_postings(ids, values, lists[query_dims[t + 1]], _AHEAD)
-        start, end = lists[query_dims[t]], lists[query_dims[t] + 1]
-        weight = query_values[t]
+def _search_window(
+    ids, values, starts, ends, first, size, members, is_restricted,
+    query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
+):  # fmt: skip
+    """Add the documents of one window to what was found.
+
+    List i has the postings ``starts[i]`` to ``ends[i]``, of ids below ``size``. These are slots if the lists are
+    restricted to ``members``. If they are not, and there are members, only those are found.
+    """
+    for q in range(counts.size):
+        entries = slice(query_indptr[q], query_indptr[q + 1])
+        lists, weights = query_lists[entries], query_values[entries]
+        if at_rest < 0:
+            _set_to_zero(ids, starts, ends, lists, sums)
+        n_postings = _add_postings(ids, values, starts, ends, lists, weights, sums)
+        if n_postings:
+            counts[q], thresholds[q] = _collect(
+                sums[:size], first, members, is_restricted, at_rest, counts[q], thresholds[q], ranks[q]
+            )
+
+
+@jit
+def _add_postings(ids, values, starts, ends, lists, weights, sums):
+    """Add query · document of one window to ``sums``, in ascending order of dimensions.
+
+    Returns how many postings there were.
+    """
+    n_postings = 0
+    for t in range(lists.size):
+        if t + 1 < lists.size:
+            fetch_postings(ids, values, starts[lists[t + 1]], _AHEAD)
+        start, end = starts[lists[t]], ends[lists[t]]
+        weight = weights[t]
+        n_postings += end - start
         for chunk in range(start, end, _CHUNK):
             if chunk + _AHEAD < end:
-                _fetch_postings(ids, values, chunk + _AHEAD, _CHUNK)
+                fetch_postings(ids, values, chunk + _AHEAD, _CHUNK)
             # Loops over slices need no checks for negative indices.
             chunk_ids, chunk_values = ids[chunk : min(chunk + _CHUNK, end)], values[chunk : min(chunk + _CHUNK, end)]
             for p in range(chunk_ids.size):
                 sums[chunk_ids[p]] += weight * chunk_values[p]
+    return n_postings
 
 
 @jit
-def _fetch_postings(ids, values, first, count):
-    for p in range(first, first + count, 32):
-        _prefetch(ids, p)
-        _prefetch(values, p)
-        _prefetch(values, p + 16)
-
-
-@jit
-def _set_to_zero(lists, ids, query_dims, sums):
+def _set_to_zero(ids, starts, ends, lists, sums):
     """Set the sums of the documents that share a dimension with the query to 0."""
-    for j in query_dims:
-        for document in ids[lists[j] : lists[j + 1]]:
+    for i in lists:
+        for document in ids[starts[i] : ends[i]]:
             sums[document] = 0
 
 
 @jit
-def _collect(sums, first, at_rest, n, threshold, ranks):
+def _collect(sums, first, members, is_restricted, at_rest, n, threshold, ranks):
     """Append the documents above ``threshold`` to the ``n`` ranks, and put the sums back to rest.
 
-    Returns the new n and the new threshold, which is the k-th best score once 2k documents have come.
+    Of members, if there are any, and none else; the sums are theirs alone if the lists were restricted. Returns
+    the new n and the new threshold, which is the k-th best score once 2k documents have come.
     """
     k = ranks.size >> 1
     for start in range(0, sums.size, _BLOCK):
@@ -113,7 +146,12 @@ def _collect(sums, first, at_rest, n, threshold, ranks):
             for i in range(block.size):
                 # Documents come in ascending order, so that one that ties with the k-th best loses.
                 if block[i] > threshold:
-                    ranks[n] = rank_of(block[i], first + start + i)
+                    doc_id = members[start + i] if is_restricted else np.int32(first + start + i)
+                    if members.size and not is_restricted:
+                        place = first_not_below(members, 0, members.size, doc_id)
+                        if place == members.size or members[place] != doc_id:
+                            continue
+                    ranks[n] = rank_of(block[i], doc_id)
                     n += 1
                     if n == ranks.size:
                         select_best(ranks, k)

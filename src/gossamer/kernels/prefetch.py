@@ -1,0 +1,37 @@
+"""Requests to the cache for postings that are about to be read."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from gossamer.kernels import jit
+
+
+def _prefetch_signature(_context, array, place):
+    """Give the type and the code of a request to the cache for ``array[place]``; any place is allowed."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]]), byte_pointer)
+        function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # to read, to stay in the cache, data
+        return context.get_dummy_value()
+
+    return types.void(array, place), generate
+
+
+prefetch: Any = intrinsic(_prefetch_signature)
+
+
+@jit
+def fetch_postings(ids, values, first, count):
+    """Ask the cache for ``count`` postings from ``first`` on, of which there may be fewer."""
+    for p in range(first, first + count, 32):
+        prefetch(ids, p)
+        prefetch(values, p)
+        prefetch(values, p + 16)
