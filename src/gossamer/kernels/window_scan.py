@@ -18,7 +18,7 @@ _BLOCK = 256  # sums that are compared at once
 # A subset restricts the posting lists for so many queries, or if it is less than one of so many documents; else
 # all postings are added, and documents that would be found are looked up in it.
 _RESTRICTED_QUERIES = 4
-_RESTRICTED_SHARE = 50
+_RESTRICTED_SHARE = 20
 
 
 @jit
@@ -130,13 +130,23 @@ def _set_to_zero(ids, starts, ends, lists, sums):
 
 
 @jit
+def _place_of(members, place, doc_id):
+    """Return the first place, from ``place`` on, of a member that is at least ``doc_id``."""
+    if place == members.size or members[place] >= doc_id:
+        return place
+    # Members differ by 1 at least, so that so many places lead far enough.
+    last = min(members.size, place + np.int64(doc_id - members[place]))
+    return first_not_below(members, place + 1, last, doc_id)
+
+
+@jit
 def _collect(sums, first, members, is_restricted, at_rest, n, threshold, ranks):
     """Append the documents above ``threshold`` to the ``n`` ranks, and put the sums back to rest.
 
     Of members, if there are any, and none else; the sums are theirs alone if the lists were restricted. Returns
     the new n and the new threshold, which is the k-th best score once 2k documents have come.
     """
-    k = ranks.size >> 1
+    k, place = ranks.size >> 1, 0
     for start in range(0, sums.size, _BLOCK):
         block = sums[start : start + _BLOCK]
         n_above = np.int32(0)
@@ -148,7 +158,7 @@ def _collect(sums, first, members, is_restricted, at_rest, n, threshold, ranks):
                 if block[i] > threshold:
                     doc_id = members[start + i] if is_restricted else np.int32(first + start + i)
                     if members.size and not is_restricted:
-                        place = first_not_below(members, 0, members.size, doc_id)
+                        place = _place_of(members, place, doc_id)
                         if place == members.size or members[place] != doc_id:
                             continue
                     ranks[n] = rank_of(block[i], doc_id)
