@@ -4,25 +4,19 @@ Prints the record that it appends to benchmarks/results/search_calls.jsonl. Time
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numba
 import numpy as np
+import records
 import vectors
-from window_scan import commit, cpu_model
 
 from gossamer import InvertedIndex, SparseEmbeddings
 from gossamer.index import inverted_index
 
-RESULTS = Path(__file__).parent / "results/search_calls.jsonl"
 N_ROUNDS = 5
 SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
 
@@ -108,14 +102,6 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int) ->
         "gain_of_2_threads": round(gain, 3),
         "gain_of_2_busy_loops": round(found["busy_gain"], 3),
         **microseconds_of_calls(queries, k),
-        "cpu": cpu_model(),
-        "n_cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "commit": commit(),
-        "seed": seed,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -131,10 +117,7 @@ def main() -> None:
     record = measure(
         options.n, options.dim, options.nnz, k=options.k, n_queries=options.queries, seed=options.seed
     )  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-    print(json.dumps(record, indent=2))
+    records.append(record, seed=options.seed)
 
 
 if __name__ == "__main__":

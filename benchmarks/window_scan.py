@@ -5,26 +5,20 @@ Prints the record that it appends to benchmarks/results/window_scan.jsonl.
 
 import argparse
 import importlib.util
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numba
 import numpy as np
+import records
 import vectors
 
 from gossamer import InvertedIndex, SparseEmbeddings
 from gossamer.kernels import reference
 from gossamer.metrics import flops_per_document, recall_at_k
 
-RESULTS = Path(__file__).parent / "results/window_scan.jsonl"
 N_ROUNDS = 5
 
 
@@ -69,22 +63,6 @@ def measured_recall(index: InvertedIndex, documents: SparseEmbeddings, queries: 
     return recall_at_k(index.search(queries, k).doc_ids, exact[0], k)
 
 
-def cpu_model() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def commit() -> str | None:
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return run.stdout.strip() or None
-
-
 def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int, prototype: Path | None) -> dict:
     documents, queries = vectors.uniform(n, dim, nnz, seed=seed), vectors.uniform(n_queries, dim, nnz, seed=seed + 1)
     InvertedIndex.build(documents[:1000]).search(queries[:1], k)  # compiles
@@ -115,16 +93,7 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int, pr
     if prototype is not None:
         prototype_ms = statistics.median(times["prototype"])
         record |= {"prototype_p50_ms": round(prototype_ms, 4), "ratio_to_prototype": round(p50_ms / prototype_ms, 3)}
-    return record | {
-        "cpu": cpu_model(),
-        "n_cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
-        "commit": commit(),
-        "seed": seed,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return record
 
 
 def main() -> None:
@@ -146,10 +115,7 @@ def main() -> None:
         seed=options.seed,
         prototype=options.prototype,
     )
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-    print(json.dumps(record, indent=2))
+    records.append(record, seed=options.seed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Two-stage search against plain NumPy: candidates, threshold, dense scores by explicit loops."""
 
-import pickle
+import copy
 import tracemalloc
 
 import numpy as np
@@ -133,7 +133,7 @@ def test_queries_are_selected_like_rows(rng):
         assert not selected.dense.flags.writeable
     with pytest.raises(ShapeError, match=r"For one row, take \[\[2\]\]"):
         queries[2]
-    again = pickle.loads(pickle.dumps(queries))
+    again = copy.deepcopy(queries)
     np.testing.assert_array_equal(again.dense, queries.dense)
 
 
