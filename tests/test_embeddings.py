@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from gossamer import SparseEmbeddings
-from gossamer.embeddings import MAX_NORM, as_embeddings
+from gossamer.embeddings import MAX_NORM, as_dense, as_embeddings
 from gossamer.errors import EmbeddingsError, ShapeError
 
 
@@ -133,3 +133,18 @@ def test_the_largest_norm_leaves_every_score_finite():
     values = np.full(n, MAX_NORM / np.sqrt(n), np.float64)
     rows = SparseEmbeddings(np.array([0, n]), np.arange(n), values, dim=n)
     assert np.isfinite(np.cumsum(rows.values * rows.values, dtype=np.float32)).all()
+
+
+def test_dense_rows_are_checked_and_float32_is_not_copied(tmp_path):
+    rows = np.float32([[1, 2], [3, 4]])
+    assert as_dense(rows, name="rows") is rows
+    np.save(tmp_path / "rows.npy", rows)
+    assert isinstance(as_dense(np.load(tmp_path / "rows.npy", mmap_mode="r"), name="rows"), np.memmap)
+    assert as_dense(rows.astype(np.float64), name="rows", dim=2).dtype == np.float32
+    with pytest.raises(ShapeError, match=r"rows: expected shape \(n, 3\); got \(2, 2\)"):
+        as_dense(rows, name="rows", dim=3)
+    with pytest.raises(EmbeddingsError, match="rows: expected float16, float32 or float64; got dtype int64"):
+        as_dense(rows.astype(np.int64), name="rows")
+    for bad in (np.array([[1.0], [np.nan]]), np.array([[1.0], [1e39]])):
+        with pytest.raises(EmbeddingsError, match="rows: expected finite float32 values; row 1 holds others"):
+            as_dense(bad, name="rows")

@@ -27,6 +27,7 @@ _SAFE_SQUARES = 1e36
 """If all squares of values sum up to less, in float32, then the values are finite and no norm is too large."""
 
 _ROWS_PER_DENSE_BLOCK = 4096
+_ROWS_PER_CHECK = 65_536
 
 
 class SparseEmbeddings:
@@ -238,6 +239,41 @@ def as_embeddings(rows: SparseRows) -> SparseEmbeddings:
         If the rows are of another type, or not valid (see `SparseEmbeddings`).
     """
     return rows if isinstance(rows, SparseEmbeddings) else SparseEmbeddings.from_scipy(rows)
+
+
+def as_dense(array: AnyArray, *, name: str, dim: int | None = None) -> FloatArray:
+    """Return dense rows as float32: the border at which they are checked. Not copied if they are float32.
+
+    Parameters
+    ----------
+    array : array, shape (n, dim), float16, float32 or float64
+        Also a memory map, which stays one if it is of float32.
+    name : str
+        What an error calls it.
+    dim : int, optional
+        How many columns there must be.
+
+    Raises
+    ------
+    ShapeError
+        If it is not a matrix, or not of ``dim`` columns.
+    EmbeddingsError
+        If it is of another dtype, or a value is not finite as float32.
+    """
+    array = np.asanyarray(array)
+    if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
+        raise ShapeError(f"{name}: expected shape (n, {'dim' if dim is None else dim}); got {array.shape}")
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        raise EmbeddingsError(f"{name}: expected float16, float32 or float64; got dtype {array.dtype}")
+    with np.errstate(over="ignore"):
+        single: FloatArray = array.astype(np.float32, copy=False)
+    for start in range(0, len(single), _ROWS_PER_CHECK):  # bounds the memory of the check of a map
+        finite = np.isfinite(single[start : start + _ROWS_PER_CHECK]).all(axis=1)
+        if not finite.all():
+            raise EmbeddingsError(
+                f"{name}: expected finite float32 values; row {start + np.argmin(finite)} holds others"
+            )
+    return single
 
 
 def _rebuild(indptr: Any, dims: Any, values: Any, dim: int) -> SparseEmbeddings:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gossamer.arrays import AnyArray, FloatArray, IntArray
-from gossamer.embeddings import as_embeddings
+from gossamer.embeddings import as_dense, as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 from gossamer.results import SearchResult, check_count, check_k, empty_result
 
@@ -55,13 +55,7 @@ class TwoStageQueries:
             raise ShapeError(
                 f"dense: expected shape ({len(sparse)}, dense_dim), a row for each sparse query; got {dense.shape}"
             )
-        if dense.dtype not in (np.float16, np.float32, np.float64):
-            raise EmbeddingsError(f"dense: expected float16, float32 or float64; got dtype {dense.dtype}")
-        with np.errstate(over="ignore"):
-            dense = dense.astype(np.float32, order="C")
-        finite = np.isfinite(dense).all(axis=1)
-        if not finite.all():
-            raise EmbeddingsError(f"dense: expected finite float32 values; row {np.argmin(finite)} holds others")
+        dense = np.array(as_dense(dense, name="dense"), order="C")
         self._set(sparse, dense)
 
     def _set(self, sparse: SparseEmbeddings, dense: FloatArray) -> None:

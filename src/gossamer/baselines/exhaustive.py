@@ -3,31 +3,10 @@
 import numpy as np
 
 from gossamer.arrays import FloatArray, IntArray
-from gossamer.errors import EmbeddingsError, ShapeError
+from gossamer.embeddings import as_dense
 from gossamer.results import SearchResult, check_k, empty_result
 
 _SCORES_PER_BLOCK = 1 << 24
-
-
-def check_dense(array: FloatArray, *, name: str, dim: int | None = None) -> FloatArray:
-    """Return ``array`` as C-contiguous float32 rows.
-
-    Raises
-    ------
-    ShapeError
-        If it is not a matrix, or not of ``dim`` columns where that is given.
-    EmbeddingsError
-        If it holds NaN or infinities, or is not of a floating dtype.
-    """
-    array = np.asarray(array)
-    if array.ndim != 2 or (dim is not None and array.shape[1] != dim):
-        raise ShapeError(f"{name}: expected shape (n, {'dim' if dim is None else dim}); got {array.shape}")
-    if array.dtype.kind != "f":
-        raise EmbeddingsError(f"{name}: expected float16, float32 or float64; got dtype {array.dtype}")
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(array).all():
-        raise EmbeddingsError(f"{name}: expected finite values; row {np.argmin(np.isfinite(array).all(axis=1))} is not")
-    return array
 
 
 def best_k(scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
@@ -65,7 +44,7 @@ class ExhaustiveSearcher:
     """
 
     def __init__(self, documents: FloatArray) -> None:
-        self.documents = check_dense(documents, name="documents")
+        self.documents = np.ascontiguousarray(as_dense(documents, name="documents"))
 
     @property
     def n_docs(self) -> int:
@@ -80,7 +59,7 @@ class ExhaustiveSearcher:
     def search(self, queries: FloatArray, k: int = 10) -> SearchResult:
         """Return the k documents of largest inner product for each query, shape (n_queries, k)."""
         k = check_k(k)
-        queries = check_dense(queries, name="queries", dim=self.documents.shape[1])
+        queries = as_dense(queries, name="queries", dim=self.documents.shape[1])
         found = empty_result(len(queries), k)
         block = max(1, _SCORES_PER_BLOCK // max(self.n_docs, 1))
         for start in range(0, len(queries), block):

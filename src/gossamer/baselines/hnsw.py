@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import numpy as np
+
 from gossamer.arrays import FloatArray
-from gossamer.baselines.exhaustive import check_dense
+from gossamer.embeddings import as_dense
 from gossamer.errors import MissingDependencyError
 from gossamer.results import SearchResult, check_k, empty_result
 
@@ -44,7 +46,7 @@ class HnswSearcher:
             raise MissingDependencyError("HNSW needs FAISS, which is not installed: pip install 'gossamer[bench]'")
         import faiss
 
-        documents = check_dense(documents, name="documents")
+        documents = np.ascontiguousarray(as_dense(documents, name="documents"))
         self.n_docs, self.dim = documents.shape
         self._graph: Any = faiss.IndexHNSWFlat(self.dim, n_links, faiss.METRIC_INNER_PRODUCT)
         self._graph.hnsw.efConstruction = build_effort
@@ -56,7 +58,7 @@ class HnswSearcher:
     def search(self, queries: FloatArray, k: int = 10) -> SearchResult:
         """Return k documents of large inner product for each query, shape (n_queries, k)."""
         k = check_k(k)
-        queries = check_dense(queries, name="queries", dim=self.dim)
+        queries = np.ascontiguousarray(as_dense(queries, name="queries", dim=self.dim))
         if self.n_docs == 0:
             return empty_result(len(queries), k)
         scores, doc_ids = self._graph.search(queries, k)

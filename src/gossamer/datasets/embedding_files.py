@@ -20,7 +20,7 @@ import numpy as np
 
 from gossamer.arrays import AnyArray, FloatArray
 from gossamer.catalog import Catalog
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.embeddings import SparseEmbeddings, as_dense
 from gossamer.errors import (
     ArgumentError,
     DataError,
@@ -35,7 +35,6 @@ from gossamer.files import check_output, replaced_file
 SPARSE_SUFFIX, DENSE_SUFFIX = ".npz", ".npy"
 
 _JSON_FORMAT, _JSON_VERSION = "gossamer dense embeddings", 1
-_ROWS_PER_BLOCK = 65_536
 
 
 def check_embeddings_output(path: str | Path, suffix: str, *, overwrite: bool) -> None:
@@ -146,7 +145,7 @@ def write_dense(path: str | Path, embeddings: FloatArray, catalog: Catalog, *, o
     path = Path(path)
     check_embeddings_output(path, DENSE_SUFFIX, overwrite=overwrite)
     _check_names(catalog, len(embeddings))
-    embeddings = _checked_dense(embeddings, name="embeddings")
+    embeddings = as_dense(embeddings, name="embeddings")
     record = {
         "format": _JSON_FORMAT,
         "version": _JSON_VERSION,
@@ -191,7 +190,10 @@ def read_dense(path: str | Path) -> tuple[FloatArray, Catalog]:
     if not isinstance(stored, np.ndarray):
         stored.close()
         raise FormatError(f"{path}: expected a .npy file of dense embeddings; it is a .npz")
-    embeddings = _checked_dense(stored, name=str(path))
+    try:
+        embeddings = as_dense(stored, name=str(path))
+    except ShapeError as error:
+        raise FormatError(str(error)) from error
     names = path.with_suffix(".json")
     if not names.exists():
         return embeddings, Catalog(n=len(embeddings))
@@ -252,20 +254,6 @@ def _read_record(path: Path) -> dict[str, Any]:
     if missing:
         raise FormatError(f"{path}: expected the names of dense embeddings; no {missing[0]!r}")
     return record
-
-
-def _checked_dense(array: AnyArray, *, name: str) -> FloatArray:
-    if array.ndim != 2:
-        raise FormatError(f"{name}: expected dense embeddings of shape (n, dim); got {array.shape}")
-    if array.dtype.kind != "f":
-        raise EmbeddingsError(f"{name}: expected float16, float32 or float64; got dtype {array.dtype}")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32, copy=False)
-    for start in range(0, len(array), _ROWS_PER_BLOCK):
-        finite = np.isfinite(array[start : start + _ROWS_PER_BLOCK]).all(axis=1)
-        if not finite.all():
-            raise EmbeddingsError(f"{name}: expected finite float32 values; row {start + np.argmin(finite)} is not")
-    return array
 
 
 def _digest(embeddings: FloatArray) -> str:

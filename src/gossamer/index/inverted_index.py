@@ -169,7 +169,8 @@ class InvertedIndex:
             shares a dimension.
         within : array, shape (n,), int32, optional
             The doc_ids to search among, ascending, without duplicates; all if not given, nothing is found if
-            empty. The fewer they are, the less time it takes.
+            empty. Time falls with their number in batches; a single query gains below a hundredth or so of the
+            documents (``docs/benchmarks.md``).
         n_threads : int
             How many threads share the queries, at least 1; as many as there are processors are used at most.
 

@@ -79,20 +79,7 @@ def l1(embeddings: Tensor) -> Tensor:
 
     .. math:: \frac{1}{b} \sum_{i=1}^{b} \sum_{j=1}^{d} |a_{ij}|
 
-    Parameters
-    ----------
-    embeddings : Tensor, shape (b, d)
-        One batch of activations, of any sign.
-
-    Returns
-    -------
-    Tensor, shape ()
-        At least 0, and 0 only if every entry is 0.
-
-    Raises
-    ------
-    ShapeError
-        If ``embeddings`` is not a matrix with at least one row.
+    Argument, range of the result and errors are those of `flops`.
     """
     return _magnitudes(embeddings).sum(dim=1).mean()
 

@@ -221,7 +221,8 @@ _FIGURES = (
     ReportFigure(
         file="speed.png",
         title="Time against accuracy",
-        caption="Up and to the left is better. At this size the fixed cost of a call weighs as much as the search.",
+        caption="Up and to the left is better. A hundredth of the FLOPs is not a hundredth of the time: the call "
+        "itself, and the start of each posting list, cost the same.",
     ),
     ReportFigure(
         file="nearest.png",
