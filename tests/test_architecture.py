@@ -18,7 +18,7 @@ LEAVES = {
     for name in ("activations", "backbones", "budget", "devices", "objectives", "pretrained", "regularizers")
 }
 ENCODER = LEAVES | {"learning.heads", "learning.encoder"}
-ENCODING = ENCODER | {"learning.encoding", "learning.health", "learning.calibration"}
+ENCODING = ENCODER | {"learning.encoding", "learning.health", "learning.calibration", "learning.revival"}
 
 # Part of the package: (what of gossamer it may import, which third parties). The longest matching name counts.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -39,10 +39,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
+    "learning.regularizers": (DATA | {"learning.regularizers"}, {"torch"}),
     "learning.objectives": (DATA, {"torch", "pytorch_metric_learning"}),
     "learning.pretrained": (DATA, {"torch", "safetensors"}),
     "learning.heads": (DATA | LEAVES, {"torch"}),
     "learning.encoder": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
+    "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.encoding": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),

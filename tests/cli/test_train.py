@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+import re
 from typing import get_type_hints
 
 import pytest
 
 from gossamer.cli.train import train
+from gossamer.learning.activations import ACTIVATIONS
+from gossamer.learning.backbones import BACKBONES
 from gossamer.learning.encoder import Encoder, EncoderConfig
-from gossamer.learning.training import TrainingConfig
+from gossamer.learning.objectives import OBJECTIVES
+from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.training import PRESETS, TrainingConfig
 
 
 def test_a_model_folder_holds_settings_weights_and_metrics(model):
@@ -70,18 +75,59 @@ def test_the_defaults_in_the_help_are_those_of_the_library():
     defaults = {
         field.name: field.default for config in (EncoderConfig, TrainingConfig) for field in dataclasses.fields(config)
     }
+    left_to_the_loss = ("margin", "scale", "rows_per_class", "nnz_per_row")
     shown = {
         name: hint.__metadata__[0].show_default
         for name, hint in get_type_hints(train, include_extras=True).items()
-        if name in defaults and name not in ("device", "channels", "augmentation")
+        if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_the_loss
     }
     assert len(shown) == 15
     assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
 
 
+def test_the_names_in_the_help_are_those_of_the_library():
+    hints = get_type_hints(train, include_extras=True)
+    for option, names in (
+        ("backbone", BACKBONES),
+        ("activation", ACTIVATIONS),
+        ("loss", OBJECTIVES),
+        ("regularizer", REGULARIZERS),
+        ("preset", PRESETS),
+    ):
+        words = re.findall(r"[a-z0-9-]+", hints[option].__metadata__[0].help)
+        assert [word for word in words if word in names] == list(names)
+
+
+def test_a_preset_sets_what_is_not_given(gossamer, images, tmp_path):
+    small = ("--steps", 3, "--batch-size", 10, "--rows-per-class", 5, "--dim", 32, "--device", "cpu")
+    gossamer("train", images, "--out", tmp_path / "model", "--preset", "paper-cifar", *small)
+    config = Encoder.from_pretrained(tmp_path / "model").config
+    assert (config.backbone, config.activation, config.theta) == ("network-in-network", "soft-threshold", 0.1)
+    assert (config.image_size, config.channels, config.dim) == (32, 3, 32)
+    settings = json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]
+    expected = dataclasses.replace(
+        PRESETS["paper-cifar"].training, steps=3, batch_size=10, rows_per_class=5, device="cpu"
+    )
+    assert settings == dataclasses.asdict(expected)
+
+
+def test_losses_and_activations_take_their_settings(gossamer, images, tmp_path, small):
+    gossamer(
+        "train", images, "--out", tmp_path / "model", *small, "--loss", "contrastive", "--margin", 0.8,
+        "--rows-per-class", 3, "--activation", "top-k", "--nnz-per-row", 9,
+    )  # fmt: skip
+    assert Encoder.from_pretrained(tmp_path / "model").config.nnz_per_row == 9
+    settings = json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]
+    assert (settings["loss"], settings["margin"], settings["rows_per_class"]) == ("contrastive", 0.8, 3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--preset", "paper-food"), "error: preset: expected one of paper-face, paper-cifar; got 'paper-food'"),
+        (("--margin", -1), "error: margin: expected"),
+        (("--loss", "n-pairs", "--rows-per-class", 3), "error: batch_size: expected a multiple of rows_per_class"),
+        (("--activation", "top-k"), "error: nnz_per_row: expected"),
         (("--steps", 0), "error: steps: expected"),
         (("--backbone", "resnet9000"), "error: backbone: expected"),
         (("--activation", "gelu"), "error: activation: expected"),

@@ -11,6 +11,7 @@ from torch import nn
 
 from gossamer.errors import ConfigError, FormatError, NotFoundError, OutputExistsError, ShapeError, VersionError
 from gossamer.learning import Encoder, EncoderConfig
+from gossamer.learning.activations import ACTIVATIONS
 
 MODEL_FILES = ["config.json", "metrics.json", "model.safetensors"]
 
@@ -73,8 +74,12 @@ def test_building_leaves_a_backbone_in_its_mode():
         ({"dim": 0}, "dim: expected a whole number"),
         ({"dim": 8.0}, "dim: expected a whole number"),
         ({"channels": True}, "channels: expected a whole number"),
-        ({"backbone": "resnet"}, "backbone: expected one of conv4, custom; got 'resnet'"),
-        ({"activation": None}, "activation: expected one of relu, soft-threshold, none; got None"),
+        ({"backbone": "resnet"}, "backbone: expected one of conv4, .*custom; got 'resnet'"),
+        ({"activation": None}, "activation: expected one of relu, soft-threshold, .*; got None"),
+        ({"activation": "top-k"}, "nnz_per_row: expected a number if and only if activation is 'top-k'; got None"),
+        ({"nnz_per_row": 8}, "nnz_per_row: expected a number if and only if activation is 'top-k'; got 8"),
+        ({"activation": "top-k", "nnz_per_row": 0}, "nnz_per_row: expected a whole number from 1 to dim = 4096"),
+        ({"activation": "top-k", "nnz_per_row": 4097}, "nnz_per_row: expected a whole number from 1 to dim = 4096"),
         ({"theta": float("nan")}, "theta: expected a finite number"),
         ({"pixel_mean": "0"}, "pixel_mean: expected a finite number"),
         ({"pixel_std": 0.0}, "pixel_std: expected a number above 0"),
@@ -102,9 +107,10 @@ def test_an_encoder_without_pixel_statistics_is_refused():
         Encoder(EncoderConfig(dim=8))
 
 
-@pytest.mark.parametrize("activation", ["relu", "soft-threshold", "none"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_saved_model_encodes_the_same_bits_when_loaded(tmp_path, config, pixels, activation):
-    encoder = Encoder(dataclasses.replace(config, activation=activation))
+    nnz_per_row = 5 if activation == "top-k" else None
+    encoder = Encoder(dataclasses.replace(config, activation=activation, nnz_per_row=nnz_per_row))
     encoder(pixels)  # moves the running statistics of the norms
     encoder.save_pretrained(tmp_path / "model")
     loaded = Encoder.from_pretrained(tmp_path / "model")
@@ -112,6 +118,15 @@ def test_a_saved_model_encodes_the_same_bits_when_loaded(tmp_path, config, pixel
     assert loaded.config == encoder.config
     assert loaded.fingerprint == encoder.fingerprint
     assert torch.equal(loaded(pixels), encoder.eval()(pixels))
+
+
+def test_a_folder_from_before_an_optional_setting_is_read_and_keeps_its_fingerprint(folder, encoder):
+    settings = json.loads((folder / "config.json").read_text())
+    assert set(settings) == {
+        "format", "version", "dim", "backbone", "activation", "theta", "image_size", "channels",
+        "pixel_mean", "pixel_std",
+    }  # fmt: skip
+    assert Encoder.from_pretrained(folder).fingerprint == encoder.fingerprint
 
 
 def test_a_callers_backbone_is_saved_and_loaded(tmp_path, config, pixels):

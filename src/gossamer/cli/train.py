@@ -29,6 +29,12 @@ from gossamer.files import check_output
 DENSE_ACTIVATION, NO_REGULARIZER = "none", "none"
 DENSE_DIM = 128
 
+# The names are the library's; a test compares them, since importing them here would load torch.
+BACKBONE_HELP = "One of conv4, mobilefacenet, network-in-network, resnet18, resnet18-cifar, resnet50 or resnet50-cifar."
+ACTIVATION_HELP = "relu, soft-threshold, learned-soft-threshold, jump-relu, top-k, or none: a dense model."
+LOSS_HELP = "arcface, cosface, proxy-anchor, semi-hard-triplet, n-pairs, multi-similarity or contrastive."
+REGULARIZER_HELP = "flops, unbiased-flops, corpus-flops, l1 or none."
+
 
 def _setting(flag: str, meaning: str, default: object) -> Any:
     """Make an option that is None unless given: the default is the library's, and shown here."""
@@ -39,6 +45,14 @@ def train(
     data: DataArgument,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The folder to write.", show_default=False)],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="paper-face or paper-cifar: the settings of Paria et al. (2020); options given beside it count.",
+            show_default=False,
+        ),
+    ] = None,
     labels: LabelsOption = None,
     label_column: LabelColumnOption = "1",
     classes: ClassesOption = None,
@@ -47,18 +61,27 @@ def train(
     channels: Annotated[
         int | None, _setting("--channels", "1 for grey, 3 for color.", "1 if no image is stored in color")
     ] = None,
-    backbone: Annotated[str | None, _setting("--backbone", "Images to features.", "conv4")] = None,
+    backbone: Annotated[str | None, _setting("--backbone", BACKBONE_HELP, "conv4")] = None,
     dim: Annotated[
         int | None, _setting("--dim", "Dimensions of an embedding.", "4096; 128 with --activation none")
     ] = None,
-    activation: Annotated[
-        str | None, _setting("--activation", "relu, soft-threshold, or none: a dense model.", "relu")
+    activation: Annotated[str | None, _setting("--activation", ACTIVATION_HELP, "relu")] = None,
+    theta: Annotated[float | None, _setting("--theta", "Threshold, of activations that have one.", 1.0)] = None,
+    nnz_per_row: Annotated[
+        int | None, _setting("--nnz-per-row", "Entries that top-k keeps; for it alone.", "none")
     ] = None,
-    theta: Annotated[float | None, _setting("--theta", "Threshold of soft-threshold.", 1.0)] = None,
-    loss: Annotated[str | None, _setting("--loss", "arcface or cosface.", "arcface")] = None,
+    loss: Annotated[str | None, _setting("--loss", LOSS_HELP, "arcface")] = None,
+    margin: Annotated[float | None, _setting("--margin", "Margin of the loss, as in its paper.", "the loss's")] = None,
+    scale: Annotated[float | None, _setting("--scale", "Factor of the loss's scores.", "the loss's")] = None,
+    rows_per_class: Annotated[
+        int | None,
+        _setting("--rows-per-class", "Images of each of its classes in a batch.", "what the loss needs"),
+    ] = None,
     regularizer: Annotated[
         str | None,
-        _setting("--regularizer", "flops, unbiased-flops, l1 or none.", "flops; none with --activation none"),
+        _setting(
+            "--regularizer", "flops, unbiased-flops, corpus-flops, l1 or none.", "flops; none with --activation none"
+        ),
     ] = None,
     weight: Annotated[float | None, _setting("--weight", "What the regularizer's weight grows to.", 40.0)] = None,
     flops_per_document: Annotated[
@@ -74,8 +97,13 @@ def train(
         float | None, _setting("--ramp-end", "Share of the steps after which the weight holds.", 0.7)
     ] = None,
     augmentation: Annotated[
-        bool, typer.Option("--augmentation/--no-augmentation", help="Rotate, scale, shear and move images at random.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--augmentation/--no-augmentation",
+            help="Rotate, scale, shear and move images at random.",
+            show_default="augmentation",
+        ),
+    ] = None,
     steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 1600)] = None,
     batch_size: Annotated[int | None, _setting("--batch-size", "Images in a batch.", 128)] = None,
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
@@ -88,17 +116,31 @@ def train(
     from gossamer.datasets.images import ImageCollection
     from gossamer.learning.encoder import EncoderConfig
     from gossamer.learning.pretrained import CONFIG
-    from gossamer.learning.training import TrainingConfig, train_encoder
+    from gossamer.learning.training import AffineAugmentation, Preset, TrainingConfig, find_preset, train_encoder
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
     if activation == DENSE_ACTIVATION:
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
         dim = DENSE_DIM if dim is None else dim
-    encoder_config = EncoderConfig(
-        **_given(image_size=image_size, backbone=backbone, dim=dim, activation=activation, theta=theta)
+    base = Preset(encoder=EncoderConfig(), training=TrainingConfig()) if preset is None else find_preset(preset)
+    if preset is not None and channels is None:
+        channels = base.encoder.channels
+    encoder_config = dataclasses.replace(
+        base.encoder,
+        **_given(
+            image_size=image_size,
+            backbone=backbone,
+            dim=dim,
+            activation=activation,
+            theta=theta,
+            nnz_per_row=nnz_per_row,
+        ),
     )
     settings = _given(
         loss=loss,
+        margin=margin,
+        scale=scale,
+        rows_per_class=rows_per_class,
         regularizer=regularizer,
         weight=weight,
         flops_per_document=flops_per_document,
@@ -109,9 +151,9 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
-    training_config = TrainingConfig(device=device, **settings)
-    if not augmentation:
-        training_config = dataclasses.replace(training_config, augmentation=None)
+    if augmentation is not None:
+        settings["augmentation"] = (base.training.augmentation or AffineAugmentation()) if augmentation else None
+    training_config = dataclasses.replace(base.training, device=device, **settings)
     collection = ImageCollection.open(data, labels=labels or (), label_column=label_column, classes=classes)
     with ProgressBars() as progress:
         images = collection.decode(

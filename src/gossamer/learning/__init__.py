@@ -16,13 +16,14 @@ except ModuleNotFoundError as error:
         "learning needs torch, which is not installed: pip install 'gossamer[learn]'"
     ) from error
 
-from gossamer.learning.activations import SoftThreshold
+from gossamer.learning.activations import AbsoluteTopK, JumpReLU, LearnedSoftThreshold, SoftThreshold
 from gossamer.learning.budget import QuadraticSchedule
 from gossamer.learning.calibration import calibrate
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.encoding import encode, encode_dense
 from gossamer.learning.heads import SparseHead
-from gossamer.learning.regularizers import flops, l1, unbiased_flops
+from gossamer.learning.regularizers import L1, CorpusFlops, Flops, UnbiasedFlops, flops, l1, unbiased_flops
+from gossamer.learning.revival import DeadDimRevival
 
 if TYPE_CHECKING:
     from gossamer.learning.training import (
@@ -34,15 +35,23 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "L1",
+    "AbsoluteTopK",
+    "CorpusFlops",
+    "DeadDimRevival",
     "Encoder",
     "EncoderConfig",
+    "Flops",
     "ImageDataModule",
+    "JumpReLU",
+    "LearnedSoftThreshold",
     "QuadraticSchedule",
     "SoftThreshold",
     "SparseEmbeddingTask",
     "SparseHead",
     "TrainedEncoder",
     "TrainingConfig",
+    "UnbiasedFlops",
     "calibrate",
     "encode",
     "encode_dense",

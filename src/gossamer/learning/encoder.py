@@ -22,6 +22,8 @@ from gossamer.learning.pretrained import read_config, read_weights, write_folder
 CUSTOM_BACKBONE = "custom"
 """The name, in a configuration, of a backbone that the caller brings."""
 
+_OPTIONAL_SETTINGS = frozenset({"nnz_per_row"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
@@ -34,9 +36,11 @@ class EncoderConfig:
     backbone : str
         One of `gossamer.learning.backbones.BACKBONES`, or ``custom``: a module of the caller's.
     activation : str
-        ``relu``, ``soft-threshold``, or ``none`` for dense embeddings.
+        One of `gossamer.learning.activations.ACTIVATIONS`; ``none`` for dense embeddings.
     theta : float
-        The threshold of ``soft-threshold``; see `SparseHead`.
+        The threshold of ``soft-threshold``, ``learned-soft-threshold`` and ``jump-relu``; see `SparseHead`.
+    nnz_per_row : int, optional
+        The entries that ``top-k`` keeps; for it alone.
     image_size : int
         Width and height of the images, in pixels.
     channels : int
@@ -59,6 +63,7 @@ class EncoderConfig:
     channels: int = 1
     pixel_mean: float | None = None
     pixel_std: float | None = None
+    nnz_per_row: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("dim", "image_size", "channels"):
@@ -73,6 +78,14 @@ class EncoderConfig:
             is_open = value is None and name in ("pixel_mean", "pixel_std")
             if not is_open and not (isinstance(value, int | float) and 0 <= value < math.inf):
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {value!r}")
+        if (self.activation == "top-k") != (self.nnz_per_row is not None):
+            raise ConfigError(
+                f"nnz_per_row: expected a number if and only if activation is 'top-k'; got {self.nnz_per_row!r}"
+            )
+        if self.nnz_per_row is not None and not (type(self.nnz_per_row) is int and 1 <= self.nnz_per_row <= self.dim):
+            raise ConfigError(
+                f"nnz_per_row: expected a whole number from 1 to dim = {self.dim}; got {self.nnz_per_row!r}"
+            )
         if self.pixel_std == 0:
             raise ConfigError("pixel_std: expected a number above 0; got 0")
 
@@ -114,7 +127,13 @@ class Encoder(nn.Module):
         self.config = config
         self._pixel_mean, self._pixel_std = config.pixel_mean, config.pixel_std
         self.backbone = backbone if backbone is not None else BACKBONES[config.backbone](config.channels)
-        self.head = SparseHead(self._n_features(), config.dim, activation=config.activation, theta=config.theta)
+        self.head = SparseHead(
+            self._n_features(),
+            config.dim,
+            activation=config.activation,
+            theta=config.theta,
+            nnz_per_row=config.nnz_per_row,
+        )
         # Convolutions of few channels are faster so on CPUs; set here, so that loaded weights round alike.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -145,7 +164,7 @@ class Encoder(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over the configuration and all weights: equal if they are."""
-        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self.config), sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
         for name, weights in sorted(self.state_dict().items()):
             digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
             digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -174,9 +193,7 @@ class Encoder(nn.Module):
         NotFoundError
             If the folder to write into does not exist.
         """
-        write_folder(
-            Path(folder), dataclasses.asdict(self.config), self.state_dict(), metrics or {}, overwrite=overwrite
-        )
+        write_folder(Path(folder), self._settings(), self.state_dict(), metrics or {}, overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: nn.Module | None = None) -> Encoder:
@@ -202,11 +219,16 @@ class Encoder(nn.Module):
             If the model has a custom backbone and none is given, or the reverse.
         """
         folder = Path(folder)
-        config = read_config(folder, EncoderConfig)
+        config = read_config(folder, EncoderConfig, optional=_OPTIONAL_SETTINGS)
         with torch.random.fork_rng(devices=[]):  # random weights are made, only to be replaced
             encoder = cls(config, backbone)
         encoder.load_state_dict(read_weights(folder, expected=encoder.state_dict()))
         return encoder.eval()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings that say something: folders and fingerprints from before an option stay good."""
+        settings = dataclasses.asdict(self.config)
+        return {key: value for key, value in settings.items() if key not in _OPTIONAL_SETTINGS or value is not None}
 
     def _standardized(self, images: Tensor) -> Tensor:
         pixels = (images.float() - self._pixel_mean) / self._pixel_std

@@ -1,10 +1,14 @@
 """The last layers of an encoder: features in, embeddings of unit length out."""
 
+from __future__ import annotations
+
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gossamer.learning.activations import make_activation
+from gossamer.learning.activations import JumpReLU, LearnedSoftThreshold, make_activation
 
 _RELU_SHIFT = -1.0
 
@@ -12,9 +16,10 @@ _RELU_SHIFT = -1.0
 class SparseHead(nn.Module):
     """Map features to L2-normalized embeddings: linear, batch norm, activation, unit length.
 
-    Batch norm gives the pre-activations of each dimension mean 0 and variance 1 whatever the scale of
-    the features, so that the activation lets a known share of entries through from the first step. For
-    ReLU their mean starts at −1: about one entry in six is then positive, instead of one in two.
+    Batch norm gives the pre-activations of each dimension mean 0 and variance 1 whatever the scale and
+    offset of the features (of standard deviation 0.02 or more: below, the 1e-5 that it adds to variances
+    counts), so that the activation lets a known share of entries through from the first step. For ReLU
+    their mean starts at −1: about one entry in six is then positive, instead of one in two.
 
     Parameters
     ----------
@@ -23,14 +28,18 @@ class SparseHead(nn.Module):
     dim : int
         Dimensions of an embedding.
     activation : str
-        ``relu``, ``soft-threshold`` (signed values) or ``none`` (a dense head).
+        One of `gossamer.learning.activations.ACTIVATIONS`. Values are signed after ``soft-threshold``,
+        ``learned-soft-threshold`` and ``top-k``, and dense after ``none``.
     theta : float
-        The threshold of ``soft-threshold``, in standard deviations of the pre-activations.
+        The threshold of ``soft-threshold``, and what those of ``learned-soft-threshold`` and ``jump-relu``
+        begin with, in standard deviations of the pre-activations.
+    nnz_per_row : int, optional
+        The entries that ``top-k`` keeps; for it alone.
 
     Raises
     ------
     ConfigError
-        If the activation is unknown, or its threshold out of range.
+        If the activation is unknown, or a setting of it out of its range.
 
     Attributes
     ----------
@@ -42,14 +51,22 @@ class SparseHead(nn.Module):
 
     thresholds: Tensor
 
-    def __init__(self, in_features: int, dim: int, *, activation: str = "relu", theta: float = 1.0) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        dim: int,
+        *,
+        activation: str = "relu",
+        theta: float = 1.0,
+        nnz_per_row: int | None = None,
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, dim, bias=False)  # batch norm brings its own
         self.norm = nn.BatchNorm1d(dim)
-        self.activation = make_activation(activation, theta=theta)
+        self.activation = make_activation(activation, dim=dim, theta=theta, nnz_per_row=nnz_per_row)
         self.register_buffer("thresholds", torch.zeros(dim))
-        if activation == "relu":
-            nn.init.constant_(self.norm.bias, _RELU_SHIFT)
+        self._initial_mean = _RELU_SHIFT if activation == "relu" else 0.0
+        nn.init.constant_(self.norm.bias, self._initial_mean)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return embeddings of shape (b, dim), float32 also under autocast.
@@ -66,3 +83,33 @@ class SparseHead(nn.Module):
         kept = magnitudes > self.thresholds
         kept |= magnitudes == magnitudes.amax(dim=1, keepdim=True)  # no search finds an all-zero row
         return F.normalize(activations * kept)
+
+    @property
+    def parameters_by_dim(self) -> list[Tensor]:
+        """The parameters of which each dimension has an entry or a row of its own."""
+        found = [self.linear.weight, self.norm.weight, self.norm.bias]
+        if isinstance(self.activation, LearnedSoftThreshold | JumpReLU):
+            found.append(self.activation.log_theta)
+        return found
+
+    @torch.no_grad()
+    def restart(self, dims: Tensor, *, seed: int) -> None:
+        """Start some dimensions afresh, as in a new head: new random weights, norms and thresholds.
+
+        Parameters
+        ----------
+        dims : Tensor, shape (n,), int64
+            Which; none is fine.
+        seed : int
+            Of the weights: the same on every device and rank.
+        """
+        weight, norm = self.linear.weight, self.norm
+        bound = 1 / math.sqrt(weight.shape[1])  # as torch.nn.Linear draws them
+        drawn = torch.rand(len(dims), weight.shape[1], generator=torch.Generator().manual_seed(seed)) * 2 - 1
+        weight[dims] = (bound * drawn).to(weight)
+        norm.weight[dims], norm.bias[dims] = 1.0, self._initial_mean
+        if norm.running_mean is not None and norm.running_var is not None:
+            norm.running_mean[dims], norm.running_var[dims] = 0.0, 1.0
+        if isinstance(self.activation, LearnedSoftThreshold | JumpReLU):
+            self.activation.restart(dims)
+        self.thresholds[dims] = 0.0

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,8 +35,8 @@ def write_folder(
         (new / WEIGHTS).write_bytes(save(copies))  # save_file would make a file that only its owner can read
 
 
-def read_config(folder: Path, config_type: type[ConfigT]) -> ConfigT:
-    """Read ``config.json`` as a dataclass: exactly its fields, beside format and version.
+def read_config(folder: Path, config_type: type[ConfigT], *, optional: Set[str] = frozenset()) -> ConfigT:
+    """Read ``config.json`` as a dataclass: its fields, beside format and version, but for ``optional`` ones.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def read_config(folder: Path, config_type: type[ConfigT]) -> ConfigT:
     if version > VERSION:
         raise VersionError(f"model: {path} is of version {version}, newer than {VERSION}; update gossamer")
     fields = {field.name for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
-    for kind, keys in (("missing", fields - settings.keys()), ("unknown", settings.keys() - fields)):
+    for kind, keys in (("missing", fields - optional - settings.keys()), ("unknown", settings.keys() - fields)):
         if keys:
             raise FormatError(f"model: {path}: {kind} setting {sorted(keys)[0]!r}")
     try:

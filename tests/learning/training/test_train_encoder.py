@@ -27,7 +27,9 @@ from gossamer.learning import (
     train_encoder,
 )
 from gossamer.learning.health import examine
-from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.objectives import OBJECTIVES
+from gossamer.learning.regularizers import make_regularizer
+from gossamer.learning.training import task as task_module
 from gossamer.metrics import flops_per_document
 
 OPEN = EncoderConfig(dim=64, image_size=16)  # its pixel statistics are to be measured
@@ -59,14 +61,15 @@ def test_training_lowers_the_loss(images):
     assert history[-1]["loss"] < history[0]["loss"] / 2
 
 
-@pytest.mark.parametrize("name", ["flops", "unbiased-flops", "l1"])
+@pytest.mark.parametrize("name", ["flops", "unbiased-flops", "corpus-flops", "l1"])
 def test_the_regularizer_is_lowered_where_it_weighs(images_of_many_classes, name):
     images = images_of_many_classes  # few classes set a floor
     penalties = []
     for weight in (0.0, 1000.0):
         config = dataclasses.replace(BRIEF, steps=30, regularizer=name, weight=weight, ramp_start=0.0, ramp_end=0.5)
         encoder = train_encoder(images, CUSTOM, config, backbone=Flat()).encoder
-        penalties.append(REGULARIZERS[name](torch.from_numpy(encode_dense(encoder, images.pixels))).item())
+        rows = torch.from_numpy(encode_dense(encoder, images.pixels))
+        penalties.append(make_regularizer(name, dim=rows.shape[1])(rows).item())
     assert penalties[1] < 0.95 * penalties[0]
 
 
@@ -165,6 +168,86 @@ def test_other_regularizers_and_activations_train(images, regularizer, activatio
     trained = train_encoder(images, dataclasses.replace(OPEN, activation=activation), config)
     assert (trained.history[-1]["penalty"] == 0) == (regularizer == "none")
     assert trained.encoder.is_sparse == (activation != "none")
+
+
+def separation(encoder, images):
+    """By how much rows of one class score more than others, on average."""
+    rows = encode_dense(encoder, images.pixels)
+    scores, is_same = rows @ rows.T, images.labels[:, None] == images.labels
+    return scores[is_same].mean() - scores[~is_same].mean()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_loss_pulls_classes_apart(images_of_many_classes, name):
+    images = images_of_many_classes
+    config = dataclasses.replace(BRIEF, loss=name, regularizer="none", augmentation=None)
+    first, last = (train_encoder(images, OPEN, dataclasses.replace(config, steps=steps)).encoder for steps in (1, 40))
+    assert separation(last, images) > 1.1 * separation(first, images)
+
+
+def test_a_loss_of_the_callers_trains_the_encoder_and_itself(images):
+    config = dataclasses.replace(BRIEF, loss="custom", steps=20)
+    layer = nn.Linear(64, 8)
+    before = layer.weight.detach().clone()
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, embeddings, targets):
+            return nn.functional.cross_entropy(self.layer(embeddings), targets)
+
+    history = train_encoder(images, OPEN, config, objective=Classifier()).history
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert not torch.equal(layer.weight, before)
+    assert train_encoder(images, OPEN, config, objective=lambda rows, targets: (rows[:, 0] * targets).sum()).history
+
+
+def test_a_loss_is_given_if_and_only_if_it_is_asked_for(images):
+    with pytest.raises(ConfigError, match="objective: expected a loss if and only if .*; got one and 'arcface'"):
+        train_encoder(images, OPEN, BRIEF, objective=lambda rows, targets: rows.sum() + targets.sum())
+    with pytest.raises(ConfigError, match="objective: .*; got none and 'custom'"):
+        train_encoder(images, OPEN, dataclasses.replace(BRIEF, loss="custom"))
+
+
+class Recorder(nn.Module):
+    """A regularizer that keeps the labels it is given."""
+
+    def forward(self, embeddings, labels):
+        self.labels = labels
+        return embeddings.sum() * 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "knows"), [({}, False), ({"loss": "n-pairs"}, True), ({"rows_per_class": 4}, True)]
+)
+def test_the_regularizer_is_told_the_classes_where_batches_are_drawn_by_class(images, config, settings, knows):
+    training = dataclasses.replace(BRIEF, **settings)
+    data = ImageDataModule(images, steps=3, batch_size=16, rows_per_class=training.drawn_per_class)
+    task = SparseEmbeddingTask(Encoder(config), training, n_classes=8)
+    task.regularizer = Recorder()
+    batch = data.train_dataloader().dataset[0]
+    task.training_step(batch)
+    assert (task.regularizer.labels is batch.targets) == knows
+
+
+def test_unbiased_flops_of_batches_drawn_by_class_weigh_them_by_their_shares(images, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        task_module,
+        "make_regularizer",
+        lambda name, **settings: built.append(settings) or make_regularizer(name, **settings),
+    )
+    fewer = images.take(np.arange(4, 64))  # four images of the first class, eight of the others
+    for rows_per_class in (2, 1, None):
+        train_encoder(
+            fewer,
+            OPEN,
+            dataclasses.replace(BRIEF, regularizer="unbiased-flops", rows_per_class=rows_per_class, batch_size=8),
+        )
+    assert built[0]["class_shares"].tolist() == pytest.approx([4 / 60] + [8 / 60] * 7)
+    assert built[1]["class_shares"] is built[2]["class_shares"] is None
 
 
 def test_a_class_of_one_image_is_fine(images):

@@ -1,10 +1,14 @@
 """The settings of a training run."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from gossamer.errors import ConfigError
 from gossamer.learning.budget import QuadraticSchedule
+from gossamer.learning.encoder import EncoderConfig
+from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
 from gossamer.learning.training.augmentation import AffineAugmentation
 
@@ -26,7 +30,12 @@ class TrainingConfig:
     weight_decay : float
         Of the encoder's weight matrices.
     loss : str
-        One of `gossamer.learning.objectives.OBJECTIVES`.
+        One of `gossamer.learning.objectives.OBJECTIVES`, or ``custom``: the caller's.
+    margin, scale : float, optional
+        Of the loss, where it has them; None for what `OBJECTIVES` says.
+    rows_per_class : int, optional
+        How many images of each of its classes a batch holds. None for what the loss needs: those that
+        compare rows need several, the others take images in any order.
     regularizer : str
         One of `gossamer.learning.regularizers.REGULARIZERS`.
     weight : float
@@ -37,6 +46,9 @@ class TrainingConfig:
         dense encoders are never calibrated.
     ramp_start, ramp_end : float
         The shares of the steps between which λ grows: learn first, then tighten, then hold.
+    revive_after : int, optional
+        Steps in which no row uses a dimension, after which it starts afresh, until ``ramp_end``; see
+        `gossamer.learning.revival.DeadDimRevival`. None for never.
     augmentation : AffineAugmentation, optional
         Random changes of the images; None for none.
     validate_every : int
@@ -58,11 +70,15 @@ class TrainingConfig:
     class_learning_rate: float = 1e-2
     weight_decay: float = 1e-2
     loss: str = "arcface"
+    margin: float | None = None
+    scale: float | None = None
+    rows_per_class: int | None = None
     regularizer: str = "flops"
     weight: float = 40.0
     ramp_start: float = 0.2
     ramp_end: float = 0.7
     flops_per_document: float | None = 1.2
+    revive_after: int | None = None
     augmentation: AffineAugmentation | None = field(default_factory=AffineAugmentation)
     validate_every: int = 200
     seed: int = 0
@@ -73,6 +89,10 @@ class TrainingConfig:
             value = getattr(self, name)
             if type(value) is not int or value < lowest:
                 raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
+        for name in ("revive_after", "rows_per_class"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name}: expected a whole number of at least 1; got {value!r}")
         for name in ("learning_rate", "class_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
@@ -85,6 +105,13 @@ class TrainingConfig:
                 f"ramp: expected 0 <= ramp_start <= ramp_end <= 1; got {self.ramp_start} and {self.ramp_end}"
             )
         self.schedule()
+
+    @property
+    def drawn_per_class(self) -> int | None:
+        """How many images of each of its classes a batch holds; None for images in any order."""
+        if self.rows_per_class is None and self.loss in OBJECTIVES:
+            return OBJECTIVES[self.loss].rows_per_class
+        return self.rows_per_class
 
     def schedule(self) -> QuadraticSchedule:
         """Return the course of λ over the steps."""
@@ -99,3 +126,83 @@ class TrainingConfig:
         if step < n_rising:
             return (step + 1) / n_rising
         return 0.5 + 0.5 * math.cos(math.pi * (step - n_rising) / (self.steps - n_rising))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Settings that belong together: what to build and how to train it."""
+
+    encoder: EncoderConfig
+    training: TrainingConfig
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "paper-face": Preset(
+            encoder=EncoderConfig(dim=1024, backbone="mobilefacenet", activation="relu", image_size=112, channels=3),
+            training=TrainingConfig(
+                steps=230_000,
+                batch_size=256,
+                learning_rate=1e-3,
+                loss="arcface",
+                margin=0.5,
+                scale=64.0,
+                regularizer="flops",
+                weight=100.0,
+                ramp_start=0.0,
+                ramp_end=50 / 230,
+                flops_per_document=None,
+                augmentation=None,
+                validate_every=5_000,
+            ),
+        ),
+        "paper-cifar": Preset(
+            encoder=EncoderConfig(
+                dim=64,
+                backbone="network-in-network",
+                activation="soft-threshold",
+                theta=0.1,
+                image_size=32,
+                channels=3,
+            ),
+            training=TrainingConfig(
+                steps=50_000,
+                batch_size=512,
+                learning_rate=1e-3,
+                loss="semi-hard-triplet",
+                margin=0.1,
+                rows_per_class=8,
+                regularizer="flops",
+                weight=1e-3,
+                ramp_start=0.0,
+                ramp_end=0.3,
+                flops_per_document=None,
+                validate_every=1_000,
+            ),
+        ),
+    }
+)
+"""The settings of Paria et al. (2020), by name: a model, a loss and a penalty as theirs, in our trainer.
+
+``paper-face`` is for aligned faces of tens of thousands of people. Their second network for it, a residual
+one, ends in a soft threshold of 0.5: ``resnet50`` and ``soft-threshold`` in place of the two names here.
+``paper-cifar`` is for CIFAR-100. From the paper and its scripts (github.com/biswajitsc/sparse-embed) are
+dim, backbone, activation, θ, loss, margin, scale, batch size (for faces, on each of four GPUs), the weight
+(they try a range; for CIFAR this is its lower end) and the steps over which it grows; the number of steps
+for faces is that of the residual network. Ours are AdamW and its cosine (theirs: momentum for faces, Adam
+for CIFAR, both falling in steps), classes in equal numbers, a θ that is in standard deviations, and random
+changes of CIFAR's images other than crops and flips. Nothing is calibrated after training.
+"""
+
+
+def find_preset(name: str) -> Preset:
+    """Return a preset by its name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"preset: expected one of {', '.join(PRESETS)}; got {name!r}")
+    return PRESETS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gossamer.arrays import OffsetArray
 from gossamer.errors import DataError, TrainingError
+from gossamer.learning.training.sampling import BalancedRows, ShuffledRows
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
@@ -35,7 +37,8 @@ class ImageBatch(NamedTuple):
 class ImageDataModule(LightningDataModule):
     """Serve labeled images to Lightning: one epoch is the whole training, of exactly ``steps`` batches.
 
-    Every image is drawn once before any is drawn again; a batch may span two rounds.
+    Every image is drawn once before any is drawn again, and a batch may span two rounds; or each batch
+    holds a set number of images of each of its classes.
 
     Parameters
     ----------
@@ -47,13 +50,25 @@ class ImageDataModule(LightningDataModule):
         Images a batch.
     seed : int
         Keys the order of the images.
+    rows_per_class : int, optional
+        How many images of each of its classes a batch holds; see
+        `gossamer.learning.training.sampling.BalancedRows`. None for images in any order.
     validation : LabeledImages, optional
         To measure on, of classes that are not learned from.
+
+    Attributes
+    ----------
+    n_images, n_classes : int
+        How many images and classes there are to learn from.
+    class_shares : Tensor, shape (n_classes,), float32
+        The share of each class among the images.
 
     Raises
     ------
     TrainingError
-        If the images are of fewer than two classes.
+        If the images are of fewer than two classes, or of fewer than a batch is to hold.
+    ConfigError
+        If the batch size is no multiple of ``rows_per_class``.
     DataError
         If validation is given and empty.
     """
@@ -65,16 +80,24 @@ class ImageDataModule(LightningDataModule):
         steps: int,
         batch_size: int,
         seed: int = 0,
+        rows_per_class: int | None = None,
         validation: LabeledImages | None = None,
     ) -> None:
         super().__init__()
-        classes, targets = np.unique(images.labels, return_inverse=True)
+        classes, targets, counts = np.unique(images.labels, return_inverse=True, return_counts=True)
+        targets = targets.astype(np.int64)
         if len(classes) < 2:
             raise TrainingError(f"images: expected at least two classes to tell apart; got {len(classes)}")
         if validation is not None and len(validation) == 0:
             raise DataError("validation: expected at least one image; got none")
-        self.n_classes = len(classes)
-        self._batches = _StepBatches(images.pixels, targets.astype(np.int64), steps, batch_size, seed)
+        self.n_images, self.n_classes = len(targets), len(classes)
+        self.class_shares = torch.from_numpy(counts / counts.sum()).float()
+        rows: Callable[[int], OffsetArray] = (
+            ShuffledRows(len(targets), batch_size=batch_size, seed=seed)
+            if rows_per_class is None
+            else BalancedRows(targets, batch_size=batch_size, rows_per_class=rows_per_class, seed=seed)
+        )
+        self._batches = _StepBatches(images.pixels, targets, steps, rows)
         self.validation = validation
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
@@ -89,10 +112,10 @@ class ImageDataModule(LightningDataModule):
 
 
 class _StepBatches(Dataset[ImageBatch]):
-    def __init__(self, pixels: NDArray[np.uint8], targets: OffsetArray, steps: int, batch_size: int, seed: int) -> None:
-        self._pixels, self._targets = pixels, targets
-        self._steps, self._batch_size, self._seed = steps, batch_size, seed
-        self._rounds: dict[int, OffsetArray] = {}
+    def __init__(
+        self, pixels: NDArray[np.uint8], targets: OffsetArray, steps: int, rows: Callable[[int], OffsetArray]
+    ) -> None:
+        self._pixels, self._targets, self._steps, self._rows = pixels, targets, steps, rows
 
     def __len__(self) -> int:
         return self._steps
@@ -100,18 +123,8 @@ class _StepBatches(Dataset[ImageBatch]):
     def __getitem__(self, step: int) -> ImageBatch:
         if not 0 <= step < self._steps:
             raise IndexError(step)
-        rows = self.rows(step)
+        rows = self._rows(step)
         return ImageBatch(torch.from_numpy(self._pixels[rows]), torch.from_numpy(self._targets[rows]), step)
-
-    def rows(self, step: int) -> OffsetArray:
-        """Return the images of one step."""
-        rounds, places = np.divmod(np.arange(step * self._batch_size, (step + 1) * self._batch_size), len(self._pixels))
-        orders = {r: self._rounds.get(r, None) for r in np.unique(rounds).tolist()}
-        self._rounds = {r: self._order(r) if order is None else order for r, order in orders.items()}
-        return np.array([self._rounds[r][place] for r, place in zip(rounds.tolist(), places, strict=True)])
-
-    def _order(self, number: int) -> OffsetArray:
-        return np.random.default_rng((self._seed, number)).permutation(len(self._pixels))
 
 
 class _PixelBatches(Dataset[Tensor]):

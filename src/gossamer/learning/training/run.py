@@ -20,6 +20,7 @@ from gossamer.errors import ConfigError
 from gossamer.learning.calibration import calibrate
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
+from gossamer.learning.objectives import LossFunction
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
@@ -52,6 +53,7 @@ def train_encoder(
     *,
     validation: LabeledImages | None = None,
     backbone: nn.Module | None = None,
+    objective: LossFunction | None = None,
     progress: bool = False,
     description: str = "train",
 ) -> TrainedEncoder:
@@ -72,6 +74,10 @@ def train_encoder(
         Images of other classes, to measure on while training.
     backbone : nn.Module, optional
         The caller's own, where ``encoder_config.backbone`` is ``custom``; trained in place.
+    objective : callable, optional
+        The caller's own loss, where ``config.loss`` is ``custom``: a function of embeddings, shape
+        (b, dim), and targets, shape (b,), from 0 to n_classes − 1, that returns a number. A module is
+        trained in place, with the encoder.
     progress : bool
         Whether to draw a progress bar on stderr.
     description : str
@@ -80,8 +86,8 @@ def train_encoder(
     Raises
     ------
     TrainingError
-        If there are fewer than two classes, or the loss becomes NaN or infinite; the message names the
-        step and the likely cause.
+        If there are fewer classes than two or than a batch is to hold, or the loss becomes NaN or
+        infinite; the message names the step and the likely cause.
     DataError
         If validation is given and empty.
     ConfigError
@@ -93,9 +99,7 @@ def train_encoder(
     is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
     if is_sparse and budget is not None and budget > encoder_config.dim:
         raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
-    data = ImageDataModule(
-        images, steps=config.steps, batch_size=config.batch_size, seed=config.seed, validation=validation
-    )
+    data = _data_module(images, config, validation)
     cuda = list(range(torch.cuda.device_count()))
     with (
         _quiet_lightning(),
@@ -109,6 +113,8 @@ def train_encoder(
             config,
             n_classes=data.n_classes,
             validation_labels=None if validation is None else validation.labels,
+            class_shares=data.class_shares if (config.drawn_per_class or 0) > 1 else None,
+            objective=objective,
         )
         start = time.perf_counter()
         trainer = _fit(task, data, device, TrainingProgress(description) if progress else None)
@@ -120,15 +126,20 @@ def train_encoder(
                 task.history.append({**task.history[-1], "is_calibrated": True})
                 trainer.validate(task, datamodule=data, verbose=False)
         seconds = time.perf_counter() - start
-    metrics = {
-        "n_images": len(images.pixels),
-        "n_classes": data.n_classes,
-        "training_seconds": round(seconds, 1),
-        "torch": torch.__version__,
-        "last": task.history[-1],
-        "settings": dataclasses.asdict(config),
-    }
+    metrics = _metrics(task, data, seconds)
+    task.objective.cpu()  # a caller's is back where it came from
     return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
+
+
+def _data_module(images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None) -> ImageDataModule:
+    return ImageDataModule(
+        images,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rows_per_class=config.drawn_per_class,
+        validation=validation,
+    )
 
 
 def _fit(
@@ -171,6 +182,17 @@ def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> 
         pixel_mean=mean if config.pixel_mean is None else config.pixel_mean,
         pixel_std=(std or 1.0) if config.pixel_std is None else config.pixel_std,
     )
+
+
+def _metrics(task: SparseEmbeddingTask, data: ImageDataModule, seconds: float) -> dict[str, Any]:
+    return {
+        "n_images": data.n_images,
+        "n_classes": data.n_classes,
+        "training_seconds": round(seconds, 1),
+        "torch": torch.__version__,
+        "last": task.history[-1],
+        "settings": dataclasses.asdict(task.config),
+    }
 
 
 @contextmanager

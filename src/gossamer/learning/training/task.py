@@ -12,11 +12,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from gossamer.arrays import TextArray
-from gossamer.errors import TrainingError
+from gossamer.errors import ConfigError, TrainingError
 from gossamer.learning.encoder import Encoder
 from gossamer.learning.health import examine
-from gossamer.learning.objectives import make_objective
-from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.objectives import CUSTOM_OBJECTIVE, CustomObjective, LossFunction, make_objective
+from gossamer.learning.regularizers import make_regularizer
+from gossamer.learning.revival import DeadDimRevival
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageBatch
 
@@ -37,6 +38,17 @@ class SparseEmbeddingTask(LightningModule):
         The classes to learn.
     validation_labels : array of str, optional
         The class of each image of the validation data, in its order.
+    class_shares : Tensor, shape (n_classes,), optional
+        The share of each class among the documents, for ``unbiased-flops`` where batches are drawn class
+        by class; without it, pairs within a class are left out.
+    objective : callable, optional
+        The caller's own loss, where ``config.loss`` is ``custom``: of embeddings and targets, a number.
+        A module is trained with the encoder.
+
+    Raises
+    ------
+    ConfigError
+        If a loss is given and not asked for, or the reverse, or a setting does not fit the loss.
 
     Attributes
     ----------
@@ -44,7 +56,8 @@ class SparseEmbeddingTask(LightningModule):
         A row for every tenth step, the last one and each validation: ``step`` (steps done), ``loss``,
         ``penalty``, ``weight``; after a validation also the fields of
         `gossamer.learning.health.HealthReport`. Where `train_encoder` calibrates and validates, a last
-        row with ``is_calibrated`` repeats the step with the fields after calibration.
+        row with ``is_calibrated`` repeats the step with the fields after calibration. With
+        ``config.revive_after``, ``revived_dims`` counts those that started afresh so far.
     """
 
     def __init__(
@@ -54,13 +67,33 @@ class SparseEmbeddingTask(LightningModule):
         *,
         n_classes: int,
         validation_labels: TextArray | None = None,
+        class_shares: Tensor | None = None,
+        objective: LossFunction | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.objective = make_objective(config.loss, n_classes=n_classes, dim=encoder.config.dim)
+        dim = encoder.config.dim
+        if (objective is not None) != (config.loss == CUSTOM_OBJECTIVE):
+            raise ConfigError(
+                f"objective: expected a loss if and only if config.loss is {CUSTOM_OBJECTIVE!r}; "
+                f"got {'one' if objective is not None else 'none'} and {config.loss!r}"
+            )
+        self.objective = (
+            make_objective(config.loss, n_classes=n_classes, dim=dim, margin=config.margin, scale=config.scale)
+            if objective is None
+            else CustomObjective(objective)
+        )
         self.config = config
         self.history: list[dict[str, Any]] = []
-        self._regularizer, self._schedule = REGULARIZERS[config.regularizer], config.schedule()
+        self._is_balanced = config.drawn_per_class is not None
+        self.regularizer = make_regularizer(config.regularizer, dim=dim, class_shares=class_shares)
+        self._schedule = config.schedule()
+        self._revival = (
+            None
+            if config.revive_after is None
+            else DeadDimRevival(encoder.head, patience=config.revive_after * config.batch_size)
+        )
+        self._n_revived = 0
         self._validation_labels = validation_labels
         self._validated: list[Tensor] = []
         self._last_row: dict[str, Any] = {}
@@ -69,15 +102,25 @@ class SparseEmbeddingTask(LightningModule):
         """Return the loss of one batch; errors as in `train_encoder`."""
         embeddings = self._embed(batch)
         loss: Tensor = self.objective(embeddings, batch.targets)
-        penalty = self._regularizer(embeddings)
+        # Rows that were drawn class by class are not independent: pairs of one class would be too many.
+        penalty = self.regularizer(embeddings, batch.targets if self._is_balanced else None)
         weight = self._schedule.at(batch.step)
-        total = loss + weight * penalty
+        total: Tensor = loss + weight * penalty
         if not torch.isfinite(total):
             raise TrainingError(self._diagnosis(batch.step, embeddings, loss))
         self._last_row = {"step": batch.step + 1, "loss": loss.detach(), "penalty": penalty.detach(), "weight": weight}
+        if self._revival is not None:
+            self._revival.observe(embeddings)
+            self._last_row["revived_dims"] = self._n_revived
         if (batch.step + 1) % LOG_EVERY == 0 or batch.step + 1 == self.config.steps:
             self._record()
         return total
+
+    def on_train_batch_end(self, outputs: Any, batch: ImageBatch, batch_idx: int) -> None:  # noqa: ARG002
+        """Start dead dimensions afresh, while there is time left to learn them."""
+        if self._revival is not None and batch.step < self.config.ramp_end * self.config.steps:
+            optimizer = self.optimizers().optimizer  # type: ignore[union-attr]
+            self._n_revived += self._revival.revive(optimizer, seed=_key(self.config.seed, batch.step))
 
     def validation_step(self, pixels: Tensor) -> None:
         """Encode one batch of the validation images."""
