@@ -9,7 +9,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls clean
+.PHONY: demo test check format bench-scan bench-calls bench-engines soak-engine clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -31,6 +31,15 @@ bench-scan: .venv/ready
 
 bench-calls: .venv/ready
 	$(BIN)/python benchmarks/search_calls.py
+
+# Compares 200,000 drawn searches with the reference, to the bit.
+soak-engine: .venv/ready
+	$(BIN)/python benchmarks/soak_engine.py
+
+# Times every engine on every data set, about half an hour on two cores, and writes docs/benchmarks.md.
+bench-engines: .venv/ready
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/engine_report.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

@@ -13,8 +13,8 @@ import numpy as np
 RESULTS = Path(__file__).parent / "results"
 
 
-def append(record: dict, *, seed: int) -> None:
-    """Print the record with the machine and the commit, and append it to results/BENCHMARK.jsonl."""
+def append(record: dict, *, seed: int, is_quiet: bool = False) -> None:
+    """Append the record with the machine and the commit to results/BENCHMARK.jsonl, and print it unless quiet."""
     record |= {
         "cpu": cpu_model(),
         "n_cpus": os.cpu_count(),
@@ -28,7 +28,8 @@ def append(record: dict, *, seed: int) -> None:
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{record['benchmark']}.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
-    print(json.dumps(record, indent=2))
+    if not is_quiet:
+        print(json.dumps(record, indent=2))
 
 
 def cpu_model() -> str:

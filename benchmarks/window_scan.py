@@ -52,7 +52,7 @@ def time_in_turns(searches: dict[str, Callable], n_queries: int) -> dict[str, li
 
 def build_seconds(documents: SparseEmbeddings) -> float:
     start = time.perf_counter()
-    InvertedIndex.build(documents)
+    InvertedIndex.build(documents, plan="scan")
     return time.perf_counter() - start
 
 
@@ -65,9 +65,9 @@ def measured_recall(index: InvertedIndex, documents: SparseEmbeddings, queries: 
 
 def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int, prototype: Path | None) -> dict:
     documents, queries = vectors.uniform(n, dim, nnz, seed=seed), vectors.uniform(n_queries, dim, nnz, seed=seed + 1)
-    InvertedIndex.build(documents[:1000]).search(queries[:1], k)  # compiles
+    InvertedIndex.build(documents[:1000], plan="scan").search(queries[:1], k)  # compiles
     build_s = statistics.median(build_seconds(documents) for _ in range(3))
-    index = InvertedIndex.build(documents)
+    index = InvertedIndex.build(documents, plan="scan")
     rows = [queries[i : i + 1] for i in range(n_queries)]
     searches: dict[str, Callable] = {"gossamer": lambda i: index.search(rows[i], k)}
     if prototype is not None:

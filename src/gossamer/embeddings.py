@@ -83,7 +83,9 @@ class SparseEmbeddings:
         _check_dims(indptr, dims, dim)
         given, values = values, _as_float32(values)
         # One product shows that all is well, as it mostly is; a comparison with NaN is false.
-        if not np.dot(values, values) <= _SAFE_SQUARES:
+        with np.errstate(over="ignore"):
+            squares = np.dot(values, values)
+        if not squares <= _SAFE_SQUARES:
             _check_finite(indptr, values, given)
             _check_norms(indptr, values)
         dims = dims.astype(np.int32)

@@ -5,6 +5,8 @@ import pytest
 
 from gossamer import Catalog, SparseEmbeddings
 from gossamer.datasets.embedding_files import read_sparse, write_sparse
+from gossamer.index import InvertedIndex
+from gossamer.index.contents import PLANS
 
 ROWS = np.float32([[1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
 
@@ -40,7 +42,20 @@ def test_an_index_is_described_as_its_embeddings_are(gossamer, read_json, writte
     gossamer("build", written, "--out", tmp_path / "index")
     record = read_json("inspect", tmp_path / "index")
     assert {name: record[name] for name in FIGURES} == FIGURES
-    assert (record["kind"], record["documents"]) == ("index", 3)
+    assert (record["kind"], record["documents"], record["plan"]) == ("index", 3, "scan")
+    assert list(record["measured_us"]) == ["scan"]
+    assert record["bytes_per_nonzero"] == InvertedIndex.open(tmp_path / "index").size_bytes / 4
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_plan_of_an_index_is_told_and_what_its_queries_took(gossamer, read_json, written, tmp_path, plan):
+    gossamer("build", written, "--out", tmp_path / "index", "--plan", plan)
+    record = read_json("inspect", tmp_path / "index")
+    assert record["plan"] == plan
+    assert record["measured_us"][plan] > 0
+    lines = gossamer("inspect", tmp_path / "index").stdout.splitlines()
+    assert any(plan in line and "measured us" in line for line in lines)
+    assert any("bytes per nonzero" in line for line in lines)
 
 
 def test_no_rows_are_described(gossamer, read_json, tmp_path):
@@ -49,6 +64,7 @@ def test_no_rows_are_described(gossamer, read_json, tmp_path):
     for path in (tmp_path / "a.npz", tmp_path / "index"):
         record = read_json("inspect", path)
         assert (record["nnz_per_row"], record["suboptimality_ratio"], record["dead_dims"]) == (0, None, 4)
+    assert record["bytes_per_nonzero"] is None
 
 
 def test_dense_embeddings_are_described(read_json, dense_embeddings):

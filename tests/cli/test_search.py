@@ -7,6 +7,7 @@ import pytest
 
 from gossamer import Catalog, SparseEmbeddings
 from gossamer.datasets.embedding_files import read_sparse, write_sparse
+from search_cases import clustered
 
 
 def test_each_query_finds_itself_first(gossamer, embeddings, index):
@@ -24,6 +25,23 @@ def test_scores_are_the_inner_products(gossamer, embeddings, index):
     scores = rows.to_dense() @ rows.to_dense()[0]
     expected = {str(catalog.keys[row]): scores[row] for row in np.flatnonzero(scores > 0)}
     assert {found["key"]: found["score"] for found in first["results"]} == pytest.approx(expected, rel=1e-5)
+
+
+def test_less_effort_finds_true_scores_and_may_miss_some(gossamer, tmp_path):
+    documents, queries = clustered(np.random.default_rng(0), n=2000, n_classes=40)
+    for name, rows in (("documents", documents), ("queries", queries)):
+        write_sparse(tmp_path / f"{name}.npz", rows, Catalog(n=len(rows)))
+    gossamer("build", tmp_path / "documents.npz", "--out", tmp_path / "index", "--plan", "block-max")
+    scores = queries.to_dense() @ documents.to_dense().T
+    totals = []
+    for effort in (1, 0.2):
+        search = "search", tmp_path / "index", tmp_path / "queries.npz", "--effort", effort, "--json"
+        answers = [json.loads(line) for line in gossamer(*search).stdout.splitlines()]
+        for query, answer in enumerate(answers):
+            for found in answer["results"]:
+                assert found["score"] == pytest.approx(scores[query, int(found["key"])], rel=1e-5)
+        totals.append(sum(found["score"] for answer in answers for found in answer["results"]))
+    assert totals[1] < totals[0]
 
 
 def test_a_table_names_query_rank_key_label_and_score(gossamer, embeddings, index):
@@ -80,6 +98,9 @@ def test_calls_that_cannot_be_right_are_usage_errors(gossamer, images, embedding
         ((index, image), "an image and --model"),
         ((index, embeddings, "--model", model), "an image and --model"),
         ((index, embeddings, "-k", 0), "k: expected a whole number of at least 1"),
+        ((index, embeddings, "--effort", 0), "effort: expected a number above 0 and at most 1"),
+        ((index, embeddings, "--effort", 1.5), "effort: expected a number above 0 and at most 1"),
+        ((index, embeddings, "--effort", 0.5, "--min-score", -1), "effort: below 1 it needs a min_score of at least 0"),
         ((index, embeddings, "--threads", 0), "n_threads: expected"),
         ((index, "none.npz"), "there is none at"),
         ((index, "none.png", "--model", model), "there is no file"),

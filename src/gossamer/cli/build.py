@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,8 @@ from gossamer.cli.printing import print_record
 from gossamer.datasets.embedding_files import read_sparse
 from gossamer.files import check_output
 from gossamer.index import InvertedIndex
-from gossamer.index.storage import MANIFEST
+from gossamer.index.contents import Plan
+from gossamer.index.manifest import MANIFEST
 
 
 def build(
@@ -21,19 +22,25 @@ def build(
     ],
     *,
     out: Annotated[Path, typer.Option("--out", metavar="INDEX", help="The folder to write.", show_default=False)],
+    plan: Annotated[
+        Literal["auto", Plan],
+        typer.Option("--plan", help="How to search, always exactly. auto measures every plan and keeps the fastest."),
+    ] = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build an index of sparse embeddings; keys, labels and fingerprint go with it."""
     check_output(out, overwrite=overwrite, marker=MANIFEST)
     rows, catalog = read_sparse(embeddings)
-    index = InvertedIndex.build(rows, catalog=catalog)
+    index = InvertedIndex.build(rows, catalog=catalog, plan=plan)
     index.save(out, overwrite=overwrite)
     record = {
         "index": str(out),
         "documents": index.n_docs,
         "dim": index.dim,
         "nnz": index.nnz,
+        "plan": index.layout.plan,
+        "measured_us": index.layout.measured_us,
         "size_bytes": sum(file.stat().st_size for file in out.iterdir()),
         "fingerprint": catalog.fingerprint,
     }

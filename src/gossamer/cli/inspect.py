@@ -17,7 +17,7 @@ from gossamer.cli.printing import print_record
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import FormatError, NotFoundError
 from gossamer.index import InvertedIndex
-from gossamer.index.storage import MANIFEST
+from gossamer.index.manifest import MANIFEST
 from gossamer.metrics import dead_dims, flops_per_document, suboptimality_ratio
 
 _N_LONGEST = 5
@@ -34,7 +34,8 @@ def inspect(
 ) -> None:
     """Print what something is that another command wrote: shapes, nonzeros, FLOPs, evenness, bytes.
 
-    FLOPs per document are those of the rows asked as queries of themselves.
+    FLOPs per document are those of the rows asked as queries of themselves. An index also tells its plan, and
+    the median time of a query under each plan that was tried when it was built, in microseconds.
     """
     if not path.exists():
         raise NotFoundError(f"path: expected a model, an index or embeddings; there is nothing at {path}")
@@ -90,7 +91,10 @@ def _inspect_index(path: Path) -> dict[str, Any]:
         "suboptimality_ratio": float(flops * index.dim / nnz_per_row**2) if index.nnz else float("nan"),
         "dead_dims": int(np.count_nonzero(index.list_lengths == 0)),
         "longest_lists": _longest(index.list_lengths),
+        "plan": index.layout.plan,
+        "measured_us": index.layout.measured_us,
         "size_bytes": _size_bytes(path),
+        "bytes_per_nonzero": index.size_bytes / index.nnz if index.nnz else float("nan"),
         **_names(index.catalog),
     }
 

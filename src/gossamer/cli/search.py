@@ -29,6 +29,9 @@ def search(
     *,
     k: Annotated[int, typer.Option("-k", help="How many documents for each query.")] = 10,
     min_score: Annotated[float, typer.Option("--min-score", help="Only documents of a score above this.")] = 0.0,
+    effort: Annotated[
+        float, typer.Option("--effort", help="1 finds exactly the best; less is faster and may miss some of them.")
+    ] = 1.0,
     model: Annotated[
         Path | None,
         typer.Option("--model", metavar="MODEL", help="The model that encodes an image.", show_default=False),
@@ -37,13 +40,13 @@ def search(
     device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each query.")] = False,
 ) -> None:
-    """Print the keys and scores of the documents that score best, exactly, for each query."""
+    """Print the keys and scores of the documents that score best for each query, exactly unless --effort is below 1."""
     if (queries.suffix == SPARSE_SUFFIX) == (model is not None):
         raise ArgumentError(f"queries: expected {SPARSE_SUFFIX} embeddings, or an image and --model; got {queries}")
     opened = InvertedIndex.open(index)
     rows, catalog = read_sparse(queries) if model is None else _encode_image(queries, model, device=device)
     opened.catalog.check_same_model(catalog, name="queries")
-    found = opened.search(rows, k, min_score=min_score, n_threads=threads)
+    found = opened.search(rows, k, min_score=min_score, effort=effort, n_threads=threads)
     answers = [_answer(found, row, catalog, opened.catalog) for row in range(len(rows))]
     if as_json:
         for answer in answers:

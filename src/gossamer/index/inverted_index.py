@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, cached_property
+from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,20 +17,21 @@ from gossamer.catalog import Catalog
 from gossamer.embeddings import as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 from gossamer.index import storage
-from gossamer.index.storage import MAX_DOCS, MAX_WINDOW, IndexContents
+from gossamer.index.building import build_contents, restrict
+from gossamer.index.contents import BLOCKS, LISTS, MAX_DOCS, PARTS, PLANS, ROWS, IndexContents, Layout, Plan
+from gossamer.index.cost import ExpectedCost, expected_cost
+from gossamer.index.searching import Engine
 from gossamer.results import SearchResult, check_count, check_k, empty_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gossamer.embeddings import SparseEmbeddings, SparseRows
 
 _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 _ZERO = np.float32(0)
 _MAX_QUERIES_PER_BLOCK = 1024
 _MAX_RANKS = 1 << 21  # the workspace of a block of queries, in results: 16 MiB
-_MAX_WORK_PER_CALL = 1 << 14  # windows × queries: an interrupt from the keyboard waits for one call of the kernel
-_MIN_QUERIES_SHARING = 8  # fewer queries hardly share posting lists
+_MIN_QUERIES_RESTRICTING = 32  # so many repay an index of the subset that they are searched among
+_RESTRICTED_SHARE = 0.7  # of the documents, at most, in such an index
 _ALL_DOCUMENTS = np.empty(0, np.int32)
 _ALL_DOCUMENTS.flags.writeable = False
 
@@ -56,13 +57,20 @@ class InvertedIndex:
 
     def __init__(self, contents: IndexContents, catalog: Catalog | None = None) -> None:
         self._contents = contents
-        self._postings = contents.postings
+        self._engine = Engine(contents)
         self.n_docs, self.dim = contents.n_docs, contents.dim
         if catalog is not None:
             self.catalog = catalog
 
     @classmethod
-    def build(cls, rows: SparseRows, *, catalog: Catalog | None = None) -> InvertedIndex:
+    def build(
+        cls,
+        rows: SparseRows,
+        *,
+        catalog: Catalog | None = None,
+        plan: Literal["auto"] | Plan = "auto",
+        sample_queries: SparseRows | None = None,
+    ) -> InvertedIndex:
         """Index rows, which become documents 0 to n - 1, in O(nnz).
 
         Parameters
@@ -71,31 +79,36 @@ class InvertedIndex:
             Of any sign; no rows, and rows without any nonzero, are all right.
         catalog : Catalog, optional
             What the rows are called; without it a row's key is its number.
+        plan : {"auto", "scan", "split", "block-max"}
+            How to search; results are the same to the bit. ``"scan"`` bounds the score of every document;
+            ``"split"`` leaves out the dimensions of a query that promise least; ``"block-max"`` puts similar rows
+            together and opens only the blocks of rows that can matter. ``"auto"`` builds all of them for 4,096 rows
+            and more, measures them, and keeps the fastest: `layout` tells. It takes the longest.
+        sample_queries : SparseEmbeddings, or scipy CSR array or matrix, shape (n_sample, dim), optional
+            Queries like those to come, to measure with; a hundred are enough. Some of the rows if not given.
 
         Raises
         ------
         EmbeddingsError
             If the rows are not valid (see `SparseEmbeddings`), or more than 2**31 - 1.
         ShapeError
-            If the catalog does not name as many rows.
+            If the catalog does not name as many rows, or the sample has another number of dimensions.
+        ArgumentError
+            If there is no such plan.
         """
-        from gossamer.kernels.postings import build_postings
-
         rows = as_embeddings(rows)
+        if plan != "auto" and plan not in PLANS:
+            raise ArgumentError(f"plan: expected 'auto', {', '.join(map(repr, PLANS))}; got {plan!r}")
         if len(rows) > MAX_DOCS:
             raise EmbeddingsError(f"rows: expected at most {MAX_DOCS}; got {len(rows)}. Build several indexes")
         catalog = Catalog(n=len(rows)) if catalog is None else catalog
         if catalog.n != len(rows):
             raise ShapeError(f"catalog: expected names for {len(rows)} rows; got {catalog.n}")
-        arrays = build_postings(rows.indptr, rows.dims, rows.values, rows.dim, MAX_WINDOW)
-        for array in arrays:
-            array.flags.writeable = False
-        contents = IndexContents(
-            n_docs=len(rows),
-            dim=rows.dim,
-            window=MAX_WINDOW,
-            fingerprint=catalog.fingerprint,
-            arrays=dict(zip(storage.POSTINGS, arrays, strict=True)),
+        sample = None if sample_queries is None else as_embeddings(sample_queries)
+        if sample is not None and sample.dim != rows.dim:
+            raise ShapeError(f"sample_queries: expected {rows.dim} dimensions, as in the rows; got {sample.dim}")
+        contents = build_contents(
+            rows, plan=None if plan == "auto" else plan, sample=sample, fingerprint=catalog.fingerprint
         )
         return cls(contents, catalog)
 
@@ -147,6 +160,7 @@ class InvertedIndex:
         *,
         min_score: float = 0.0,
         within: IntArray | None = None,
+        effort: float = 1.0,
         n_threads: int = 1,
     ) -> SearchResult:
         """Return the k best documents of each query, exactly.
@@ -169,8 +183,11 @@ class InvertedIndex:
             shares a dimension.
         within : array, shape (n,), int32, optional
             The doc_ids to search among, ascending, without duplicates; all if not given, nothing is found if
-            empty. Time falls with their number in batches; a single query gains below a hundredth or so of the
-            documents (``docs/benchmarks.md``).
+            empty. The fewer, the less time it takes.
+        effort : float
+            Above 0; 1 searches exactly. With less, documents are passed over whose score cannot exceed the k-th
+            best by that factor: none of those found is wrong, but of the k best some may be missing. It
+            takes effect under the plans ``"split"`` and ``"block-max"``, and saves the more time the smaller it is.
         n_threads : int
             How many threads share the queries, at least 1; as many as there are processors are used at most.
 
@@ -181,32 +198,35 @@ class InvertedIndex:
         EmbeddingsError
             If the queries are not valid (see `SparseEmbeddings`).
         ArgumentError
-            If k or n_threads is below 1, min_score is not a number, or within is not of dtype int32, not
-            ascending, or not in the index.
+            If k or n_threads is below 1, effort not above 0 and at most 1, or below 1 while min_score is
+            negative, min_score is not a number, or within is not of dtype int32, not ascending, or not in the index.
         """
-        queries, k = as_embeddings(queries), check_k(k)
+        queries, k = self._checked_queries(queries), check_k(k)
         threshold, n_threads = _checked_threshold(min_score), check_count(n_threads, name="n_threads")
-        if queries.dim != self.dim:
-            raise ShapeError(
-                f"queries: expected {self.dim} dimensions, as in the index; got {queries.dim}. "
-                "Were they encoded with the model the index was built from?"
-            )
-        within = _ALL_DOCUMENTS if within is None else _checked_within(within, self.n_docs)
-        if within is not _ALL_DOCUMENTS and within.size == 0:
-            return empty_result(len(queries), k)
+        if effort != 1:
+            _check_effort(effort, min_score)
+        engine, members = self._engine, _ALL_DOCUMENTS
+        if within is not None:
+            within = _checked_within(within, self.n_docs)
+            if within.size == 0:
+                return empty_result(len(queries), k)
+            if len(queries) >= _MIN_QUERIES_RESTRICTING and within.size < _RESTRICTED_SHARE * self.n_docs:
+                engine = Engine(restrict(self._contents, self._rows_of(within)))
+            elif within.size < self.n_docs:
+                members = self._rows_of(within)
         n_queries = len(queries)
         found = SearchResult(np.empty((n_queries, k), np.int32), np.empty((n_queries, k), np.float32))
         if n_threads > 1:
             n_threads = min(n_threads, os.cpu_count() or 1)
         size = max(1, min(_MAX_QUERIES_PER_BLOCK, _MAX_RANKS // (2 * k), -(-n_queries // n_threads)))
         if size >= n_queries:
-            self._search_block(queries, threshold, within, found)
+            engine.search(queries, threshold, members, effort, found)
             return found
 
         def search_from(first: int) -> None:
             block = slice(first, first + size)
             part = SearchResult(found.doc_ids[block], found.scores[block])
-            self._search_block(queries[block], threshold, within, part)
+            engine.search(queries[block], threshold, members, effort, part)
 
         starts = range(0, n_queries, size)
         if n_threads == 1:
@@ -217,43 +237,51 @@ class InvertedIndex:
                 list(pool.map(search_from, starts))
         return found
 
-    def _search_block(
-        self, queries: SparseEmbeddings, threshold: np.float32, within: IntArray, found: SearchResult
-    ) -> None:
-        """Write the results of some queries, in workspace of its own."""
-        call, scan = _kernels()
-        n_queries, k = found.doc_ids.shape
-        window, k = self._contents.window, min(k, self.n_docs)
-        if n_queries < _MIN_QUERIES_SHARING:
-            list_dims, query_lists = queries.dims, np.arange(queries.dims.size)
-        else:
-            list_dims, query_lists = np.unique(queries.dims, return_inverse=True)
-            list_dims.flags.writeable = False  # numba compiles a kernel for each kind of array
-        workspace = (
-            np.empty(MAX_WINDOW, np.float32),
-            np.empty(n_queries, np.int64),
-            np.empty(n_queries, np.float32),
-            np.empty((n_queries, 2 * k), np.uint64),
-        )
-        n_windows, step = max(1, -(-self.n_docs // window)), max(1, _MAX_WORK_PER_CALL // max(1, n_queries))
-        for first in range(0, n_windows, step):
-            call(
-                scan,
-                *self._postings,
-                self.n_docs,
-                self.dim,
-                window,
-                first,
-                min(first + step, n_windows),
-                queries.indptr,
-                queries.values,
-                query_lists,
-                list_dims,
-                within,
-                threshold,
-                *workspace,
-                *found,
+    def expected_cost(self, queries: SparseRows) -> ExpectedCost:
+        """Tell what searching for each query will touch and take, before it is done.
+
+        Parameters
+        ----------
+        queries : SparseEmbeddings, or scipy CSR array or matrix, shape (n_queries, dim)
+            What would be searched for.
+
+        Returns
+        -------
+        ExpectedCost
+            ``postings``, those of documents, or of blocks under block max, and ``microseconds``, of a search one by
+            one, on one thread, for 10 documents, on the machine that built the index.
+
+        Raises
+        ------
+        ShapeError, EmbeddingsError
+            As `search` does.
+        """
+        return expected_cost(self._engine, self._checked_queries(queries))
+
+    def _checked_queries(self, queries: SparseRows) -> SparseEmbeddings:
+        queries = as_embeddings(queries)
+        if queries.dim != self.dim:
+            raise ShapeError(
+                f"queries: expected {self.dim} dimensions, as in the index; got {queries.dim}. "
+                "Were they encoded with the model the index was built from?"
             )
+        return queries
+
+    def _rows_of(self, doc_ids: IntArray) -> IntArray:
+        """Return the rows of documents, ascending."""
+        rows = doc_ids if self._row_numbers is None else np.sort(self._row_numbers[doc_ids])
+        rows.flags.writeable = False
+        return rows
+
+    @cached_property
+    def _row_numbers(self) -> IntArray | None:
+        """The row of each document, if they are in another order."""
+        order: IntArray = self._contents.arrays["rows.doc_ids"]
+        if order.size == 0:
+            return None
+        numbers: IntArray = np.empty_like(order)
+        numbers[order] = np.arange(order.size, dtype=np.int32)
+        return numbers
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -267,31 +295,28 @@ class InvertedIndex:
         return storage.read_catalog(self._contents)
 
     @property
+    def layout(self) -> Layout:
+        """How the index is searched: its plan, and what was measured to choose it."""
+        return self._contents.layout
+
+    @property
     def nnz(self) -> int:
-        """The number of postings: of nonzeros of all documents."""
-        return self._contents.arrays["postings.ids"].size
+        """The number of nonzeros of all documents."""
+        return self._contents.arrays["rows.values"].size
 
     @property
     def size_bytes(self) -> int:
-        """The bytes of the posting lists, in memory or mapped; keys and labels are not counted."""
-        return sum(array.nbytes for array in self._contents.postings)
+        """The bytes of rows, posting lists and blocks, in memory or mapped; keys and labels are not counted."""
+        arrays = self._contents.arrays
+        return sum(arrays[name].nbytes for name in ROWS + LISTS + BLOCKS + PARTS if name in arrays)
 
     @property
     def list_lengths(self) -> OffsetArray:
-        """The number of postings of each dimension, shape (dim,), int64; counted anew at each call."""
-        lengths: OffsetArray = np.diff(self._contents.arrays["postings.offsets"]).reshape(-1, self.dim).sum(axis=0)
-        return lengths
+        """The number of postings of each dimension, shape (dim,), int64."""
+        return self._engine.lengths
 
     def __repr__(self) -> str:
-        return f"InvertedIndex({self.n_docs} documents, dim {self.dim}, {self.nnz} postings)"
-
-
-@cache
-def _kernels() -> tuple[Callable[..., None], Any]:
-    """Import the kernels with the first search; importing them again takes a microsecond."""
-    from gossamer.kernels import call, window_scan
-
-    return call, window_scan.search
+        return f"InvertedIndex({self.n_docs} documents, dim {self.dim}, {self.nnz} nonzeros, {self.layout.plan})"
 
 
 def _checked_threshold(min_score: float) -> np.float32:
@@ -306,6 +331,13 @@ def _checked_threshold(min_score: float) -> np.float32:
         return threshold
     with np.errstate(over="ignore", under="ignore"):
         return np.nextafter(threshold, np.float32(-np.inf))
+
+
+def _check_effort(effort: float, min_score: float) -> None:
+    if not isinstance(effort, Real) or not 0 < effort <= 1:
+        raise ArgumentError(f"effort: expected a number above 0 and at most 1; got {effort!r}")
+    if min_score < 0:
+        raise ArgumentError(f"effort: below 1 it needs a min_score of at least 0; got effort {effort}, {min_score}")
 
 
 def _checked_within(within: IntArray, n_docs: int) -> IntArray:

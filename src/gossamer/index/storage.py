@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import mmap
-import os
 import re
 import uuid
-import zlib
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from gossamer.arrays import AnyArray, TextArray
+from gossamer.arrays import AnyArray
 from gossamer.catalog import Catalog
-from gossamer.errors import FormatError, NotFoundError, OutputExistsError, VersionError
+from gossamer.errors import DataError, FormatError, OutputExistsError
 from gossamer.files import check_output, replaced_file, replaced_folder, sync
+from gossamer.index.contents import BLOCKS, LISTS, MAX_WINDOW, PARTS, ROWS, IndexContents
+from gossamer.index.manifest import (
+    FORMAT,
+    MANIFEST,
+    VERSION,
+    damaged,
+    field,
+    layout_in,
+    parse_manifest,
+    read_manifest,
+    shape_in,
+)
+from gossamer.index.payload import (
+    Known,
+    check_offsets,
+    map_arrays,
+    map_payload,
+    read_texts,
+    text_arrays,
+    write_arrays,
+)
+from gossamer.index.version_1 import upgraded
 
-MANIFEST = "manifest.json"
-FORMAT = "gossamer-index"
-VERSION = 1
-MAX_DOCS = 2**31 - 1
-MAX_WINDOW = 1 << 16
-"""Documents per window at most: as many as 16 bits can number."""
-POSTINGS = ("postings.offsets", "postings.ids", "postings.values")
-
-_MAGIC = b"GOSSAMER" + VERSION.to_bytes(4, "little")
-_ALIGNMENT = 64
 _PAYLOAD_NAME = re.compile(r"arrays-[0-9a-f]{8}\.bin")
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class IndexContents:
-    """What an index consists of, in memory or mapped from its files."""
-
-    n_docs: int
-    dim: int
-    window: int
-    fingerprint: str
-    arrays: dict[str, AnyArray]
-    path: Path | None = None  # of the mapped file
-
-    @property
-    def postings(self) -> tuple[AnyArray, ...]:
-        """The arrays of the posting lists, in the order in which kernels take them."""
-        return tuple(self.arrays[name] for name in POSTINGS)
 
 
 def write(folder: Path, contents: IndexContents, catalog: Catalog, *, overwrite: bool) -> None:
@@ -60,7 +50,7 @@ def write(folder: Path, contents: IndexContents, catalog: Catalog, *, overwrite:
             _write_files(partial, contents, catalog)
         return
     try:
-        _parse_manifest(folder)
+        parse_manifest(folder)
     except FormatError as error:
         raise OutputExistsError(f"output: {folder} holds no index, so it is not replaced; name another path") from error
     payload = _write_files(folder, contents, catalog)
@@ -73,32 +63,33 @@ def read(folder: Path, *, verify: bool) -> IndexContents:
     """Map an index folder; conditions and errors as in `gossamer.InvertedIndex.open`."""
     manifest, path, file = _open_payload(folder)
     with file:
-        size = os.fstat(file.fileno()).st_size
-        expected = _field(manifest, "payload_bytes", int, folder / MANIFEST)
-        if size != expected:
-            raise _damaged(path, f"expected {expected} bytes; got {size}" + " (truncated)" * (size < expected))
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise _damaged(path, "does not begin as an index file")
-        payload = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    contents = _contents(manifest, payload, path, verify=verify)
-    _check_offsets(contents.postings[0], contents.postings[1].size, "postings.offsets", path)
+        payload = map_payload(file, manifest, path)
+    if manifest["version"] == 1:
+        return upgraded(payload, manifest, path, verify=verify)
+    contents = _map_contents(payload, manifest, path, verify=verify)
+    _check_contents(contents, path)
     return contents
 
 
 def read_catalog(contents: IndexContents) -> Catalog:
     """Read keys and labels; errors as in `gossamer.InvertedIndex.catalog`."""
-    keys, labels = _read_texts(contents, "keys"), _read_texts(contents, "labels")
-    return Catalog(n=contents.n_docs, keys=keys, labels=labels, fingerprint=contents.fingerprint)
+    assert contents.path is not None, "an index in memory has its catalog"
+    keys, labels = (read_texts(contents.arrays, name, contents.path) for name in ("keys", "labels"))
+    try:
+        return Catalog(n=contents.n_docs, keys=keys, labels=labels, fingerprint=contents.fingerprint)
+    except DataError as error:
+        raise damaged(contents.path, str(error)) from error
 
 
 def _write_files(folder: Path, contents: IndexContents, catalog: Catalog) -> str:
     """Write the payload, then the manifest that names it; return the payload's name."""
-    arrays = dict(zip(POSTINGS, contents.postings, strict=True))
-    arrays |= _text_arrays("keys", catalog.keys) | _text_arrays("labels", catalog.labels)
+    groups = ROWS + LISTS + (BLOCKS + PARTS if contents.layout.plan == "block-max" else ())
+    arrays = {name: contents.arrays[name] for name in groups}
+    arrays |= text_arrays("keys", catalog.keys) | text_arrays("labels", catalog.labels)
     path = folder / f"arrays-{uuid.uuid4().hex[:8]}.bin"
     try:
         with path.open("xb") as file:
-            entries = _write_arrays(file, arrays)
+            entries = write_arrays(file, arrays)
         sync(path)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -109,162 +100,107 @@ def _write_files(folder: Path, contents: IndexContents, catalog: Catalog) -> str
         "version": VERSION,
         "n_docs": contents.n_docs,
         "dim": contents.dim,
-        "nnz": contents.postings[1].size,
+        "nnz": contents.arrays["rows.values"].size,
         "window": contents.window,
+        "layout": dataclasses.asdict(contents.layout),
         "fingerprint": contents.fingerprint,
         "payload": path.name,
         "payload_bytes": path.stat().st_size,
         "arrays": entries,
     }
     with replaced_file(folder / MANIFEST) as partial:
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path.name
 
 
-def _write_arrays(file: BinaryIO, arrays: dict[str, AnyArray]) -> dict[str, Any]:
-    """Write the header and the arrays; return what the manifest says of each."""
-    entries = {}
-    file.write(_MAGIC)
-    for name, values in arrays.items():
-        array = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-        file.write(bytes(-file.tell() % _ALIGNMENT))
-        entries[name] = {
-            "dtype": array.dtype.str,
-            "shape": list(array.shape),
-            "offset": file.tell(),
-            "crc32": zlib.crc32(array.data),
-        }
-        file.write(array.data)
-    return entries
-
-
-def _parse_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"{path}: not found, so {folder} is no index; make one with `gossamer build`") from error
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "expected JSON") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise FormatError(f"{path}: expected the manifest of an index (format {FORMAT!r}); this is another file")
-    return manifest
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest, path = _parse_manifest(folder), folder / MANIFEST
-    version = _field(manifest, "version", int, path)
-    if version > VERSION:
-        raise VersionError(
-            f"{path}: expected format version {VERSION} at most; got {version}, which a newer Gossamer wrote. "
-            "Upgrade with pip install --upgrade gossamer"
-        )
-    if version < 1:
-        raise _damaged(path, f"expected a format version of at least 1; got {version}")
-    return manifest
-
-
 def _open_payload(folder: Path) -> tuple[dict[str, Any], Path, BinaryIO]:
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     while True:
-        name = _field(manifest, "payload", str, folder / MANIFEST)
+        name = field(manifest, "payload", str, folder / MANIFEST)
         if not _PAYLOAD_NAME.fullmatch(name):
-            raise _damaged(folder / MANIFEST, f"expected a payload named like arrays-0123abcd.bin; got {name!r}")
+            raise damaged(folder / MANIFEST, f"expected a payload named like arrays-0123abcd.bin; got {name!r}")
         try:
             return manifest, folder / name, (folder / name).open("rb")
         except FileNotFoundError as error:
             # Somebody may have replaced the index since its manifest was read.
-            newer = _read_manifest(folder)
+            newer = read_manifest(folder)
             if newer == manifest:
-                raise _damaged(folder / name, "not found, though the manifest names it") from error
+                raise damaged(folder / name, "not found, though the manifest names it") from error
             manifest = newer
 
 
-def _contents(manifest: dict[str, Any], payload: mmap.mmap, path: Path, *, verify: bool) -> IndexContents:
-    """Map the arrays that this version knows; a reader passes over others."""
+def _map_contents(payload: mmap.mmap, manifest: dict[str, Any], path: Path, *, verify: bool) -> IndexContents:
     source = path.parent / MANIFEST
-    n_docs, dim, nnz, window = (_field(manifest, name, int, source) for name in ("n_docs", "dim", "nnz", "window"))
-    if not (0 <= n_docs <= MAX_DOCS and 1 <= dim <= MAX_DOCS and 1 <= window <= MAX_WINDOW):
-        raise _damaged(source, f"n_docs {n_docs}, dim {dim} or window {window} is out of range")
-    known = {
-        "postings.offsets": ("<i8", -(-n_docs // window) * dim + 1),
-        "postings.ids": ("<u2", nnz),
-        "postings.values": ("<f4", nnz),
-        "keys.offsets": ("<i8", n_docs + 1),
-        "keys.text": ("|u1", None),
-        "labels.offsets": ("<i8", n_docs + 1),
-        "labels.text": ("|u1", None),
-    }
-    entries = _field(manifest, "arrays", dict, source)
-    arrays = {}
-    for name, (dtype, size) in known.items():
-        if name in entries:
-            entry = _field(entries, name, dict, source)
-            arrays[name] = _map_array(payload, name, entry, dtype, size, path=path)
-            if verify and zlib.crc32(arrays[name].data) != entry.get("crc32"):
-                raise _damaged(path, f"the checksum of {name} differs")
-        elif name in POSTINGS or name.replace("text", "offsets") in entries:
-            raise _damaged(source, f"expected an array {name}")
+    n_docs, dim, nnz, window = shape_in(manifest, source)
+    layout = layout_in(manifest, source)
+    dims = "<u2" if dim <= MAX_WINDOW else "<i4"
+    rows = ("<i8", n_docs + 1), (dims, nnz), ("<f4", nnz), ("<i4", None)
+    required: Known = dict(zip(ROWS, rows, strict=True)) | _known_lists(LISTS, -(-n_docs // window))
+    if layout.plan == "block-max":
+        n_blocks, n_parts = -(-n_docs // layout.block_size), -(-n_docs // layout.part_size)
+        parts = ("<i8", n_parts + 1), (dims, None), ("|u1", None), ("|u1", None), ("<f4", n_parts)
+        required |= _known_lists(BLOCKS, -(-n_blocks // window)) | dict(zip(PARTS, parts, strict=True))
     return IndexContents(
         n_docs=n_docs,
         dim=dim,
         window=window,
-        fingerprint=_field(manifest, "fingerprint", str, source),
-        arrays=arrays,
+        fingerprint=field(manifest, "fingerprint", str, source),
+        layout=layout,
+        arrays=map_arrays(payload, manifest, path, required, verify=verify),
         path=path,
     )
 
 
-def _map_array(
-    payload: mmap.mmap, name: str, entry: dict[str, Any], dtype: str, size: int | None, *, path: Path
-) -> AnyArray:
-    source = path.parent / MANIFEST
-    shape, offset = _field(entry, "shape", list, source), _field(entry, "offset", int, source)
-    if entry.get("dtype") != dtype or len(shape) != 1 or type(shape[0]) is not int or shape[0] < 0:
-        raise _damaged(source, f"{name}: expected a vector of dtype {dtype}; got {entry.get('dtype')!r}, {shape}")
-    if size is not None and shape[0] != size:
-        raise _damaged(source, f"{name}: expected {size} entries; got {shape[0]}")
-    end = offset + shape[0] * np.dtype(dtype).itemsize
-    if offset < len(_MAGIC) or offset % _ALIGNMENT or end > len(payload):
-        raise _damaged(path, f"{name}: expected to lie within the file's {len(payload)} bytes; got {offset} to {end}")
-    return np.frombuffer(payload, dtype, count=shape[0], offset=offset)
+def _known_lists(names: tuple[str, ...], n_windows: int) -> Known:
+    dtypes = "<i8", "<i8", "<i4", "<i8", "<u4", "<u2"
+    sizes = n_windows + 1, n_windows + 1, None, None, None, None
+    return dict(zip(names, zip(dtypes, sizes, strict=True), strict=True))
 
 
-def _check_offsets(offsets: AnyArray, end: int, name: str, path: Path) -> None:
-    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] < offsets[:-1]).any():
-        raise _damaged(path, f"{name}: expected offsets from 0 to {end} that never decrease; these do not")
+def _check_contents(contents: IndexContents, path: Path) -> None:
+    """Check what leads from one array into another, so that no search can leave them."""
+    indptr, dims, values, doc_ids = contents.group(ROWS)
+    check_offsets(indptr, values.size, "rows.indptr", path)
+    _check_dims(dims, contents.dim, "rows.dims", path)
+    if doc_ids.size and not _is_order(doc_ids, contents.n_docs):
+        raise damaged(path, f"rows.doc_ids: expected each number below {contents.n_docs} once, or none at all")
+    _check_lists(contents, LISTS, path)
+    if contents.layout.plan == "block-max":
+        _check_lists(contents, BLOCKS, path)
+        indptr, dims, highs, lows, _ = contents.group(PARTS)
+        check_offsets(indptr, dims.size, "parts.indptr", path)
+        _check_dims(dims, contents.dim, "parts.dims", path)
+        if highs.size != dims.size or lows.size not in (0, dims.size):
+            raise damaged(path, "parts: expected as many highs as dims, and as many lows or none")
 
 
-def _text_arrays(name: str, texts: TextArray | None) -> dict[str, AnyArray]:
-    if texts is None:
-        return {}
-    # File names that are not UTF-8 reach Python as lone surrogates; they pass, so that every key comes back.
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts.tolist()]
-    offsets = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return {f"{name}.offsets": offsets, f"{name}.text": np.frombuffer(b"".join(encoded), np.uint8)}
+def _check_lists(contents: IndexContents, names: tuple[str, ...], path: Path) -> None:
+    window_starts, window_lists, list_dims, list_segments, segments, ids = contents.group(names)
+    n_lists, dim = list_segments.size - 1, contents.dim
+    check_offsets(window_starts, ids.size, names[0], path)
+    check_offsets(window_lists, n_lists, names[1], path)
+    check_offsets(list_segments, segments.size // 3, names[3], path)
+    if list_dims.size == 0 and n_lists:
+        # Lists of every dimension are found by counting.
+        if (np.diff(window_lists) != dim).any():
+            raise damaged(path, f"{names[1]}: expected {dim} lists in each window, or the dimension of each list")
+    elif list_dims.size != n_lists:
+        raise damaged(path, f"{names[2]}: expected the dimension of each of {n_lists} lists; got {list_dims.size}")
+    _check_dims(list_dims, dim, names[2], path)
+    if segments.size % 3:
+        raise damaged(path, f"{names[4]}: expected three numbers a segment; got {segments.size} in all")
 
 
-def _read_texts(contents: IndexContents, name: str) -> TextArray | None:
-    if f"{name}.offsets" not in contents.arrays:
-        return None
-    assert contents.path is not None, "an index in memory has its catalog"
-    offsets, text = contents.arrays[f"{name}.offsets"], contents.arrays[f"{name}.text"].tobytes()
-    _check_offsets(offsets, len(text), f"{name}.offsets", contents.path)
-    bounds = offsets.tolist()
-    try:
-        texts = [text[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(bounds)]
-    except UnicodeDecodeError as error:
-        raise _damaged(contents.path, f"{name}.text: expected UTF-8") from error
-    return np.array(texts, dtype=np.str_)
+def _check_dims(dims: AnyArray, dim: int, name: str, path: Path) -> None:
+    # 16 bits lead to a place that searches have, whatever they hold. As unsigned, negative numbers are too large.
+    if dims.dtype != np.uint16 and dims.size and int(dims.view(np.uint32).max()) >= dim:
+        raise damaged(path, f"{name}: expected dimensions from 0 to {dim - 1}")
 
 
-def _field(mapping: dict[str, Any], name: str, kind: type[T], path: Path) -> T:
-    value = mapping.get(name)
-    if type(value) is not kind:
-        raise _damaged(path, f"{name}: expected {kind.__name__}; got {value!r}")
-    return value
-
-
-def _damaged(path: Path, problem: str) -> FormatError:
-    return FormatError(f"{path}: {problem}. The index is damaged; build it again with `gossamer build`")
+def _is_order(doc_ids: AnyArray, n_docs: int) -> bool:
+    """Tell whether each document is there once."""
+    if doc_ids.size != n_docs or int(doc_ids.view(np.uint32).max()) >= n_docs:
+        return False
+    is_there = np.zeros(n_docs, np.bool_)
+    is_there[doc_ids] = True
+    return bool(is_there.all())

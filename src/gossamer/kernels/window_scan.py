@@ -1,170 +1,222 @@
-"""Exact search by scoring every posting of the query's dimensions, one cache-sized window at a time.
+"""Exact search by bounding the score of every document, one cache-sized window at a time.
 
-For each window the posting lists are added up in an array of one sum per document, which is then
-scanned for those above the k-th best score so far. Windows are outermost, queries inside, so that many
-queries read a window's lists while they are in the cache.
+For each window the posting lists of the query are added up to one bound per document; documents whose bound exceeds
+the k-th best score so far are scored from their rows. The *scan* adds up all lists; the *split* leaves out the
+dimensions that promise least, as far as the bounds stay sharp enough to tell most documents apart.
+
+Windows are outermost, queries inside, so that many queries read a window's lists while they are in the cache.
 """
 
 import numpy as np
 
 from gossamer.kernels import jit
-from gossamer.kernels.prefetch import fetch_postings
-from gossamer.kernels.subset import first_not_below, restrict_lists
-from gossamer.kernels.topk import rank_of, score_of, select_best, write_best
+from gossamer.kernels.bounds import (
+    NEVER,
+    add_bounds,
+    best_units,
+    collect,
+    collect_members,
+    limit_of,
+    mark_shared,
+    unit_of,
+)  # fmt: skip
+from gossamer.kernels.postings import find_list
+from gossamer.kernels.queries import (
+    COUNT,
+    LOWEST,
+    NORM,
+    SHARE,
+    SHARED,
+    STEPS,
+    THRESHOLD,
+    WORK,
+    n_entries_for,
+    prepare,
+)  # fmt: skip
+from gossamer.kernels.rows import clear, keep_best, score_rows, spread
+from gossamer.kernels.topk import write_best
 
-_AHEAD = 256  # postings between the one that is added and the one that is fetched
-_CHUNK = 64  # postings added between two fetches
-_BLOCK = 256  # sums that are compared at once
-# A subset restricts the posting lists for so many queries, or if it is less than one of so many documents; else
-# all postings are added, and documents that would be found are looked up in it.
-_RESTRICTED_QUERIES = 4
-_RESTRICTED_SHARE = 20
+_USUAL_REST = 0.85  # norm outside the lists that were added, of a document near the threshold, as a share of its norm
+# What scoring a row takes, in postings added: for the row, and for each of its entries.
+ROW_COST, ENTRY_COST = 120, 2
+# What scoring rows may take, as a share of a full scan: if it takes less, the split leaves out more from then on; if it
+# takes more, less; if far too much, the split is given up for the window, so that it takes less than two scans.
+_CHEAP, _DEAR, _TOO_DEAR = 0.08, 0.2, 0.6
+_CHANGE, _MOST = 0.05, 0.95
 
 
 @jit
 def search(
-    offsets, ids, values, n_docs, dim, window, first_window, last_window,
-    query_indptr, query_values, query_lists, list_dims, within, min_score,
-    sums, counts, thresholds, ranks, doc_ids, scores,
+    lists, rows, shape, first_window, last_window, queries, list_dims, members, min_score, split,
+    workspace, state, entries, ranks, doc_ids, scores,
 ):  # fmt: skip
     """Search some of the windows; after the last window, write the best documents of each query.
 
     A document is found if it shares a dimension with the query and scores above ``min_score``, float32,
-    and if it is one of ``within``, int32, ascending, unless that is empty. Results go to the query's row of
-    ``doc_ids`` and ``scores``.
+    and if its row is one of ``members``, int32, ascending, unless that is empty.
 
-    The entries of query q are ``query_indptr[q]`` to ``query_indptr[q + 1]``; an entry's dimension is
-    ``list_dims[query_lists[entry]]``. Many queries are faster if ``list_dims`` are distinct.
-
-    ``sums`` (float32) is workspace, with 65,536 entries whatever the window, so that no id can lie outside it.
-    ``counts`` (int64), ``thresholds`` (float32) and ``ranks`` (uint64, for each query room for 2k, where k is at
-    most ``n_docs``) hold what has been found from call to call; the call with window 0 sets them.
+    Parameters
+    ----------
+    lists, rows
+        See `gossamer.kernels.postings` and `gossamer.kernels.rows`.
+    shape : dim, window, longest, capacity, radius, lowest
+        Dimensions; documents per window; the most nonzeros of a row; the largest norm of a row of segments' bounds,
+        and of a row; the lowest value.
+    queries : indptr, values, lists
+        The dimension of entry e is ``list_dims[lists[e]]``. Many queries are faster if ``list_dims`` are distinct.
+    split : share, expected, effort, lengths
+        Of the threshold, how much the dimensions left out may promise, 0 for a scan; of the largest possible score,
+        what the k-th best usually has; 1, or less to pass over documents whose bound is not as much better than
+        the k-th best score; the number of postings of each dimension, int64.
+    workspace : sums, units, dense
+        int16, zeros, and so they are left, and int32, with 65,536 places whatever the window, so that no id can lie
+        outside; float32, zeros, and so they are left, with a place for each dimension.
+    state, entries, ranks
+        What has been found from call to call, see `gossamer.kernels.queries`; room for 2k of `gossamer.kernels.topk`
+        for each query, where k is at most the number of documents. The call with window 0 sets them.
+    doc_ids, scores
+        Results go to the query's row.
     """
+    _, window, longest, capacity, _, _ = shape
+    share, _, _, lengths = split
+    n_docs = rows[0].size - 1
+    n_windows = -(-n_docs // window)
     if first_window == 0:
-        counts[:] = 0
-        thresholds[:] = min_score
-    # Below 0 a document with no posting must not pass for one that scores 0: its sum rests at -inf.
-    at_rest = np.float32(-np.inf if min_score < 0 else 0)
-    sums[: min(window, n_docs)] = at_rest
-    starts, ends = np.empty(list_dims.size, np.int64), np.empty(list_dims.size, np.int64)
-    n_places = sums.size if within.size else 0
-    marks, slots = np.zeros(n_places, np.uint8), np.empty(n_places, np.uint16)
-    for number in range(first_window, min(last_window, -(-n_docs // window))):
+        prepare(
+            queries, list_dims, lengths, max(1, n_windows), longest, capacity, share, min_score, state, entries
+        )  # fmt: skip
+    numbers = np.empty(list_dims.size, np.int64)
+    best = np.empty(ranks.shape[1], np.uint64)
+    used, weights = room_for_entries(queries[0])
+    for number in range(first_window, min(last_window, n_windows)):
         first = number * window
-        size = min(window, n_docs - first)
-        members = within[first_not_below(within, 0, within.size, first) :]
-        members = members[: first_not_below(members, 0, members.size, first + size)]
-        if within.size and members.size == 0:
+        inside = members[np.searchsorted(members, first) : np.searchsorted(members, first + window)]
+        if members.size and inside.size == 0:
             continue
         for i in range(list_dims.size):
-            starts[i] = offsets[number * dim + list_dims[i]]
-            ends[i] = offsets[number * dim + list_dims[i] + 1]
-        is_restricted = counts.size >= _RESTRICTED_QUERIES or members.size * _RESTRICTED_SHARE < size
-        if 0 < members.size < size and is_restricted:
-            kept_ids, kept_values = restrict_lists(ids, values, starts, ends, members, first, size, marks, slots)
-            _search_window(
-                kept_ids, kept_values, starts, ends, first, members.size, members, True,
-                query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
-            )  # fmt: skip
-        else:
-            _search_window(
-                ids, values, starts, ends, first, size, members[:0] if members.size == size else members, False,
-                query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
+            numbers[i] = find_list(lists, number, list_dims[i])
+        for q in range(state.shape[0]):
+            search_window(
+                lists, rows, shape, number, inside, min_score, split, q, queries, list_dims, numbers,
+                workspace, state, entries, ranks, best, used, weights,
             )  # fmt: skip
     if last_window * window >= n_docs:
-        for q in range(counts.size):
-            write_best(ranks[q, : counts[q]], doc_ids[q], scores[q])
+        for q in range(state.shape[0]):
+            write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
 
 
 @jit
-def _search_window(
-    ids, values, starts, ends, first, size, members, is_restricted,
-    query_indptr, query_values, query_lists, at_rest, sums, counts, thresholds, ranks,
+def search_window(
+    lists, rows, shape, number, members, min_score, split, q, queries, list_dims, numbers,
+    workspace, all_state, entries, all_ranks, best, used, weights,
 ):  # fmt: skip
-    """Add the documents of one window to what was found.
+    """Add the documents of one window to what was found for query q.
 
-    List i has the postings ``starts[i]`` to ``ends[i]``, of ids below ``size``. These are slots if the lists are
-    restricted to ``members``. If they are not, and there are members, only those are found.
+    ``numbers`` are the lists of ``list_dims``; ``used`` and ``weights`` have room for the entries of any query.
     """
-    for q in range(counts.size):
-        entries = slice(query_indptr[q], query_indptr[q + 1])
-        lists, weights = query_lists[entries], query_values[entries]
-        if at_rest < 0:
-            _set_to_zero(ids, starts, ends, lists, sums)
-        n_postings = _add_postings(ids, values, starts, ends, lists, weights, sums)
-        if n_postings:
-            counts[q], thresholds[q] = _collect(
-                sums[:size], first, members, is_restricted, at_rest, counts[q], thresholds[q], ranks[q]
-            )
+    indptr, values, query_lists = queries
+    start, end = indptr[q], indptr[q + 1]
+    if start == end:
+        return
+    used, weights, rests = used[: end - start], weights[: end - start], entries[1, start + q : end + q + 1]
+    for place in range(end - start):
+        entry = np.int64(entries[0, start + place])
+        used[place], weights[place] = numbers[query_lists[entry]], values[entry]
+    state, ranks, units = all_state[q], all_ranks[q], workspace[1]
+    _, window, _, _, radius, lowest = shape
+    first = number * window
+    sums = workspace[0][: min(window, rows[0].size - 1 - first)]
+    steps, n_shared = state[STEPS], state[SHARED]
+    n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
+    is_set = threshold > min_score  # by documents found before, though they may have to be found again
+    # Where bounds of 0 count, documents with no posting must not pass for documents with a bound of 0.
+    is_marked, is_split = min_score < 0 or steps == 0, state[SHARE] > 0
+    n_used = used.size
+    if is_split:
+        goal = np.float64(threshold) if is_set else max(np.float64(threshold), split[1] * state[NORM] * radius)
+        n_used = n_entries_for(rests, state[SHARE] * goal / radius)
+    n_best = 0
+    while True:
+        rest, fold = _constant_and_fold(rests, n_used, used.size, radius)
+        if is_marked:
+            sums[:] = NEVER
+            mark_shared(lists, number, used, sums)
+        add_bounds(lists, number, used[:n_used], weights, steps, fold, is_split, sums)
+        if not is_set and n < ranks.size >> 1 and n_best == 0:
+            # The documents with the best bounds set a threshold for the others.
+            limit = limit_of(np.float64(threshold), rest, steps, n_shared)
+            n_best = best_units(sums, limit if is_marked else max(limit, np.int16(0)), members, first, best)
+            for i in range(n_best):
+                units[i] = unit_of(best[i])
+            n, threshold = _score(rows, units[:n_best], first, queries, list_dims, q, workspace[2], threshold, n, ranks)
+        for i in range(n_best):
+            sums[unit_of(best[i])] = NEVER
+        limit = limit_of(_to_exceed(threshold, min_score, split[2], is_split), rest, steps, n_shared)
+        if limit < 0 and rest == 0 and not is_marked:
+            if lowest < 0 or state[LOWEST] < 0:
+                is_marked = True
+                continue
+            limit = np.int16(0)
+        if members.size:
+            n_units = collect_members(sums, limit, members, first, units)
+        else:
+            n_units = collect(sums, limit, units, True)
+        if is_split and _adapt(state, n_units, rows):
+            is_split, n_used = False, used.size
+            continue
+        break
+    n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, workspace[2], threshold, n, ranks)
+    state[COUNT], state[THRESHOLD] = n, threshold
 
 
 @jit
-def _add_postings(ids, values, starts, ends, lists, weights, sums):
-    """Add query · document of one window to ``sums``, in ascending order of dimensions.
-
-    Returns how many postings there were.
-    """
-    n_postings = 0
-    for t in range(lists.size):
-        if t + 1 < lists.size:
-            fetch_postings(ids, values, starts[lists[t + 1]], _AHEAD)
-        start, end = starts[lists[t]], ends[lists[t]]
-        weight = weights[t]
-        n_postings += end - start
-        for chunk in range(start, end, _CHUNK):
-            if chunk + _AHEAD < end:
-                fetch_postings(ids, values, chunk + _AHEAD, _CHUNK)
-            # Loops over slices need no checks for negative indices.
-            chunk_ids, chunk_values = ids[chunk : min(chunk + _CHUNK, end)], values[chunk : min(chunk + _CHUNK, end)]
-            for p in range(chunk_ids.size):
-                sums[chunk_ids[p]] += weight * chunk_values[p]
-    return n_postings
+def _constant_and_fold(rests, n_used, n_entries, radius):
+    """Return the constant of the bounds and 1 / 2λ, if the first ``n_used`` entries are added up."""
+    if n_used == n_entries:
+        return 0.0, 0.0
+    rest = rests[n_used]
+    fold = rest / (2 * _USUAL_REST * radius)
+    return radius * radius * fold + rest * rest / (4 * fold), fold
 
 
 @jit
-def _set_to_zero(ids, starts, ends, lists, sums):
-    """Set the sums of the documents that share a dimension with the query to 0."""
-    for i in lists:
-        for document in ids[starts[i] : ends[i]]:
-            sums[document] = 0
+def _to_exceed(threshold, min_score, effort, is_split):
+    """Return what a score must exceed to be worth finding."""
+    is_kth = is_split and threshold > max(min_score, np.float32(0))
+    return np.float64(threshold) / effort if is_kth else np.float64(threshold)
 
 
 @jit
-def _place_of(members, place, doc_id):
-    """Return the first place, from ``place`` on, of a member that is at least ``doc_id``."""
-    if place == members.size or members[place] >= doc_id:
-        return place
-    # Members differ by 1 at least, so that so many places lead far enough.
-    last = min(members.size, place + np.int64(doc_id - members[place]))
-    return first_not_below(members, place + 1, last, doc_id)
+def _adapt(state, n_units, rows):
+    """Change how much the next window leaves out; return whether this one has left out far too much."""
+    n_docs = rows[0].size - 1
+    cost = n_units * (ROW_COST + ENTRY_COST * rows[1].size / n_docs) / max(1.0, state[WORK])
+    if cost > _TOO_DEAR:
+        state[SHARE] /= 2
+    elif cost > _DEAR:
+        state[SHARE] = max(0.0, state[SHARE] - _CHANGE)
+    elif cost < _CHEAP:
+        state[SHARE] = min(_MOST, state[SHARE] + _CHANGE)
+    return cost > _TOO_DEAR
 
 
 @jit
-def _collect(sums, first, members, is_restricted, at_rest, n, threshold, ranks):
-    """Append the documents above ``threshold`` to the ``n`` ranks, and put the sums back to rest.
+def _score(rows, units, first, queries, list_dims, q, dense, threshold, n, ranks):
+    """Score the documents that ``units``, numbered from ``first`` on, become; return as `score_rows` does."""
+    if units.size == 0:
+        return n, threshold
+    for i in range(units.size):
+        units[i] += first
+    spread(queries, list_dims, q, dense)
+    n, threshold = score_rows(rows, units, dense, threshold, n, ranks)
+    clear(queries, list_dims, q, dense)
+    return keep_best(ranks, n, ranks.size >> 1, threshold)
 
-    Of members, if there are any, and none else; the sums are theirs alone if the lists were restricted. Returns
-    the new n and the new threshold, which is the k-th best score once 2k documents have come.
-    """
-    k, place = ranks.size >> 1, 0
-    for start in range(0, sums.size, _BLOCK):
-        block = sums[start : start + _BLOCK]
-        n_above = np.int32(0)
-        for i in range(block.size):  # counting vectorizes; taking the maximum does not
-            n_above += np.int32(block[i] > threshold)
-        if n_above:
-            for i in range(block.size):
-                # Documents come in ascending order, so that one that ties with the k-th best loses.
-                if block[i] > threshold:
-                    doc_id = members[start + i] if is_restricted else np.int32(first + start + i)
-                    if members.size and not is_restricted:
-                        place = _place_of(members, place, doc_id)
-                        if place == members.size or members[place] != doc_id:
-                            continue
-                    ranks[n] = rank_of(block[i], doc_id)
-                    n += 1
-                    if n == ranks.size:
-                        select_best(ranks, k)
-                        n, threshold = k, score_of(ranks[k - 1])
-        block[:] = at_rest
-    return n, threshold
+
+@jit
+def room_for_entries(indptr):
+    """Return arrays, int64 and float64, with places for the entries of the longest query."""
+    longest = 0
+    for q in range(indptr.size - 1):
+        longest = max(longest, indptr[q + 1] - indptr[q])
+    return np.empty(longest, np.int64), np.empty(longest, np.float64)

@@ -1,0 +1,121 @@
+"""A block of queries, from checked arguments through the kernels to results."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gossamer.arrays import AnyArray, IntArray, OffsetArray
+from gossamer.index.contents import BLOCKS, LISTS, MAX_WINDOW, PARTS, ROWS, IndexContents
+
+if TYPE_CHECKING:
+    from gossamer.embeddings import SparseEmbeddings
+    from gossamer.results import SearchResult
+
+_MAX_WORK_PER_CALL = 1 << 14  # windows × queries: an interrupt from the keyboard waits for one call of the kernel
+_MIN_QUERIES_SHARING = 8  # fewer queries hardly share posting lists
+_MAX_DENSE = 1 << 16  # places of a query in memory, so that no dimension of a damaged file lies outside
+
+
+class Engine:
+    """Calls the kernels on the arrays of one index; several threads may do so at once."""
+
+    def __init__(self, contents: IndexContents) -> None:
+        self.contents, self.layout = contents, contents.layout
+        layout, dim = contents.layout, contents.dim
+        self.rows, self.lists = contents.group(ROWS), contents.group(LISTS)
+        self.lengths = list_lengths(self.lists, dim)
+        self.lengths.flags.writeable = False
+        self._shape = dim, contents.window, layout.longest, layout.capacity, layout.radius, layout.lowest
+        self.touched_lengths = self.lengths
+        self._has_blocks = layout.plan == "block-max"
+        if self._has_blocks:
+            self.blocks, self._parts = contents.group(BLOCKS), contents.group(PARTS)
+            self.touched_lengths = list_lengths(self.blocks, dim)
+            self._block_shape = (
+                layout.block_size, layout.part_size, contents.window, layout.block_longest, layout.block_capacity
+            )  # fmt: skip
+        self._local = threading.local()
+
+    def search(
+        self,
+        queries: SparseEmbeddings,
+        threshold: np.float32,
+        members: IntArray,
+        effort: float,
+        found: SearchResult,
+    ) -> None:
+        """Write the results of some queries; ``members`` are the rows to search among, ascending, or none for all."""
+        call, scan, open_blocks, n_columns = _kernels()
+        n_queries, k = found.doc_ids.shape
+        layout, n_docs, window = self.layout, self.contents.n_docs, self.contents.window
+        if n_queries < _MIN_QUERIES_SHARING:
+            list_dims, query_lists = queries.dims, np.arange(queries.dims.size)
+        else:
+            list_dims, query_lists = np.unique(queries.dims, return_inverse=True)
+            list_dims.flags.writeable = False  # numba compiles a kernel for each kind of array
+        asked = queries.indptr, queries.values, query_lists
+        split = layout.share, layout.expected, effort, self.lengths
+        state = (
+            np.empty((n_queries, n_columns)),
+            np.empty((2, queries.dims.size + n_queries)),
+            np.empty((n_queries, 2 * min(k, n_docs)), np.uint64),
+        )
+        sums_units_dense, weights = self._workspace()
+        # Below 0 documents count that merely share a dimension, of which blocks know nothing.
+        uses_blocks = self._has_blocks and members.size == 0 and threshold >= 0
+        step = max(1, _MAX_WORK_PER_CALL // max(1, n_queries))
+        n_windows = max(1, -(-n_docs // (window * layout.block_size if uses_blocks else window)))
+        for first in range(0, n_windows, step):
+            last = min(first + step, n_windows)
+            if uses_blocks:
+                call(
+                    open_blocks, self.blocks, self._parts, self._block_shape, self.lists, self.rows, self._shape,
+                    first, last, asked, list_dims, threshold, split, sums_units_dense, weights, *state, *found,
+                )  # fmt: skip
+            else:
+                call(
+                    scan, self.lists, self.rows, self._shape,
+                    first, last, asked, list_dims, members, threshold, split, sums_units_dense, *state, *found,
+                )  # fmt: skip
+
+    def _workspace(self) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
+        """Return what this thread's searches work on; kernels leave it as they need to find it."""
+        local = self._local
+        if not hasattr(local, "sums"):
+            n_places = max(self.contents.dim, _MAX_DENSE)
+            local.sums = (
+                np.zeros(MAX_WINDOW, np.int16),
+                np.zeros(MAX_WINDOW, np.int32),
+                np.zeros(n_places, np.float32),
+            )
+            n_places = n_places if self._has_blocks else 0
+            local.weights = np.zeros(n_places, np.int32), np.zeros(n_places, np.int32)
+        return local.sums, local.weights
+
+
+def list_lengths(lists: tuple[AnyArray, ...], dim: int) -> OffsetArray:
+    """Return the number of postings of each dimension, shape (dim,), int64."""
+    window_starts, window_lists, list_dims, list_segments, segments, _ = lists
+    lengths: OffsetArray = np.zeros(dim, np.int64)
+    ends = np.append(np.uint32(0), segments[::3]).astype(np.int64)  # of the segment before
+    for number in range(window_starts.size - 1):
+        first, last = window_lists[number], window_lists[number + 1]
+        places = list_segments[first : last + 1]
+        sizes = np.diff(np.where(places == places[0], 0, ends[places]))  # ends are counted from the window's start
+        if list_dims.size:
+            lengths[list_dims[first:last]] += sizes
+        elif sizes.size:
+            lengths += sizes
+    return lengths
+
+
+@cache
+def _kernels() -> tuple[Any, Any, Any, int]:
+    """Import the kernels with the first search; importing them again takes a microsecond."""
+    from gossamer.kernels import block_max, call, queries, window_scan
+
+    return call, window_scan.search, block_max.search, queries.N_COLUMNS

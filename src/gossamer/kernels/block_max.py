@@ -1,0 +1,331 @@
+"""Exact search by opening only the blocks of rows that can matter.
+
+Rows are ordered so that similar ones are neighbours (see `gossamer.kernels.ordering`), and so many in a row are a
+block. For each block and dimension the lists hold the largest and the smallest value, with 0 among them wherever some
+row of the block lacks the dimension: they bound the score of every row of the block. Blocks are opened best bound
+first, until no bound left exceeds the k-th best score. In an open block its *parts*, a few rows each, are bounded
+again, from 8-bit codes of their own extremes, before their rows are scored.
+
+The arrays that kernels call ``parts``: ``indptr`` (int64), ``dims`` (as those of the rows), ``highs`` and ``lows``
+(uint8: what the largest value is above 0 and the smallest below it, in steps of the part, rounded up; ``lows`` is
+empty if no value is negative) and ``part_steps`` (float32).
+
+Ding and Suel, "Faster top-k document retrieval using block-max indexes", SIGIR 2011; opening blocks in the order of
+their bounds: Mallia, Suel and Tonellotto, "Faster learned sparse retrieval with block-max pruning", SIGIR 2024.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gossamer.kernels import call, jit
+from gossamer.kernels.bounds import NEVER, add_bounds, best_units, collect, limit_of, steps_per_score, unit_of
+from gossamer.kernels.postings import find_list
+from gossamer.kernels.prefetch import prefetch
+from gossamer.kernels.queries import COUNT, LOWEST, NORM, SHARE, STEPS, THRESHOLD, WORK, prepare, sort_entries
+from gossamer.kernels.rows import clear, keep_best, score_rows, spread
+from gossamer.kernels.topk import write_best
+from gossamer.kernels.window_scan import room_for_entries, search_window
+
+# To open a block, in postings added: for the block, and for each entry of its rows, most of which stay closed.
+_BLOCK_COST, _OPEN_ENTRY_COST = 1200, 0.4
+_AHEAD = 2  # blocks between the one whose parts are bounded and the one whose parts are fetched
+_LARGEST_WEIGHT = 4095  # of a query's entries, as integers
+_TOO_DEAR = 0.8  # what opening blocks may take, as a share of a scan of their rows, which is done instead
+
+
+def summarize_blocks(
+    indptr: NDArray[np.int64], dims: NDArray[np.int32], values: NDArray[np.float32], dim: int, block_size: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the blocks of CSR rows in CSR form: ``indptr``, ``dims``, and the highest and the lowest values."""
+    n_blocks = -(-(indptr.size - 1) // block_size)
+    block_indptr = np.zeros(n_blocks + 1, np.int64)
+    call(_count_dims, indptr, dims, dim, block_size, block_indptr)
+    np.cumsum(block_indptr, out=block_indptr)
+    block_dims = np.empty(block_indptr[-1], np.int32)
+    highs, lows = np.empty(block_dims.size, np.float32), np.empty(block_dims.size, np.float32)
+    call(_fill_blocks, indptr, dims, values, dim, block_size, block_indptr, block_dims, highs, lows)
+    return block_indptr, block_dims, highs, lows
+
+
+def encode_parts(
+    indptr: NDArray[np.int64], highs: NDArray[np.float32], lows: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the codes of the extremes of parts, ``highs`` and ``lows``, and the step of each part."""
+    steps = np.zeros(indptr.size - 1, np.float32)
+    high_codes, low_codes = np.empty(highs.size, np.uint8), np.empty(lows.size if (lows < 0).any() else 0, np.uint8)
+    call(_encode, indptr, highs, lows, high_codes, low_codes, steps)
+    return high_codes, low_codes, steps
+
+
+@jit
+def _encode(indptr, highs, lows, high_codes, low_codes, steps):
+    for part in range(steps.size):
+        largest = np.float64(0)
+        for p in range(indptr[part], indptr[part + 1]):
+            largest = max(largest, np.float64(highs[p]), -np.float64(lows[p]))
+        # Rounded up, so that 255 steps are enough; the smallest step that is not 0 serves parts of tiny values.
+        step = max(np.float32(largest / 255) * np.float32(1 + 2.0**-22), np.float32(2.0**-126))
+        steps[part] = step
+        for p in range(indptr[part], indptr[part + 1]):
+            high_codes[p] = np.uint8(np.ceil(max(0.0, np.float64(highs[p])) / np.float64(step)))
+            if low_codes.size:
+                low_codes[p] = np.uint8(np.ceil(max(0.0, -np.float64(lows[p])) / np.float64(step)))
+
+
+@jit
+def _count_dims(indptr, dims, dim, block_size, counts):
+    """Write how many dimensions block b has to ``counts[b + 1]``."""
+    last_block = np.full(dim, -1, np.int64)
+    for block in range(counts.size - 1):
+        first, last = block * block_size, min((block + 1) * block_size, indptr.size - 1)
+        for j in dims[indptr[first] : indptr[last]]:
+            counts[block + 1] += last_block[j] != block
+            last_block[j] = block
+
+
+@jit
+def _fill_blocks(indptr, dims, values, dim, block_size, block_indptr, block_dims, highs, lows):
+    high, low, n_rows = np.empty(dim, np.float32), np.empty(dim, np.float32), np.zeros(dim, np.int64)
+    for block in range(block_indptr.size - 1):
+        first, last = block * block_size, min((block + 1) * block_size, indptr.size - 1)
+        own = block_dims[block_indptr[block] : block_indptr[block + 1]]
+        n = 0
+        for p in range(indptr[first], indptr[last]):
+            j = dims[p]
+            if n_rows[j] == 0:
+                own[n] = j
+                n += 1
+                high[j] = low[j] = values[p]
+            high[j], low[j] = max(high[j], values[p]), min(low[j], values[p])
+            n_rows[j] += 1
+        own.sort()
+        for i in range(own.size):
+            j, place = own[i], block_indptr[block] + i
+            is_everywhere = n_rows[j] == last - first
+            highs[place] = high[j] if is_everywhere else max(high[j], np.float32(0))
+            lows[place] = low[j] if is_everywhere else min(low[j], np.float32(0))
+            n_rows[j] = 0
+
+
+@jit
+def search(
+    block_lists, parts, block_shape, lists, rows, shape, first_window, last_window, queries, list_dims, min_score,
+    split, workspace, weights, state, entries, ranks, doc_ids, scores,
+):  # fmt: skip
+    """Search some of the windows of blocks; after the last window, write the best documents of each query.
+
+    ``min_score`` is at least 0. ``block_shape`` has: rows in a block, rows in a part, blocks in a window, the most
+    dimensions of a block, and the capacity of blocks. ``weights`` are two arrays of int32, zeros, and so they are left,
+    with a place for each dimension. The other parameters are those of `gossamer.kernels.window_scan.search`, which is
+    done instead where too many blocks would have to be opened.
+    """
+    _, row_window, row_longest, row_capacity, _, _ = shape
+    block_size, _, window, _, _ = block_shape
+    lengths = split[3]
+    indptr = queries[0]
+    n_docs = rows[0].size - 1
+    n_windows, n_row_windows = -(-n_docs // (block_size * window)), -(-n_docs // row_window)
+    if first_window == 0:
+        prepare(
+            queries, list_dims, lengths, max(1, n_row_windows), row_longest, row_capacity, 0.0,
+            min_score, state, entries,
+        )  # fmt: skip
+    numbers = np.empty(list_dims.size, np.int64)
+    best = np.empty(ranks.shape[1], np.uint64)
+    used, entry_weights = room_for_entries(indptr)
+    for number in range(first_window, min(last_window, n_windows)):
+        for i in range(list_dims.size):
+            numbers[i] = find_list(block_lists, number, list_dims[i])
+        for q in range(state.shape[0]):
+            if indptr[q] == indptr[q + 1]:
+                continue
+            is_done = _search_window(
+                block_lists, parts, block_shape, rows, shape, number, min_score, split, q, queries, list_dims,
+                numbers, workspace, weights, state[q], ranks[q], best, used, entry_weights,
+            )  # fmt: skip
+            if not is_done:
+                first = number * window * block_size // row_window
+                last = min(n_row_windows, (number + 1) * window * block_size // row_window)
+                _scan_instead(
+                    lists, rows, shape, first, last, min_score, split, q, queries, list_dims,
+                    workspace, state, entries, ranks, best, used, entry_weights,
+                )  # fmt: skip
+    if last_window >= n_windows:
+        for q in range(state.shape[0]):
+            write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
+
+
+@jit
+def _search_window(
+    block_lists, parts, block_shape, rows, shape, number, min_score, split, q, queries, list_dims,
+    numbers, workspace, weights, state, ranks, best, used, entry_weights,
+):  # fmt: skip
+    """Add the documents of a window of blocks to what was found, unless that takes longer than a scan of its rows.
+
+    Returns whether that is done. If not, only the threshold may have risen.
+    """
+    sums, units, dense = workspace
+    block_size, _, window, longest, capacity = block_shape
+    _, row_window, _, _, radius, lowest = shape
+    effort = split[2]
+    indptr, values, query_lists = queries
+    start, end = indptr[q], indptr[q + 1]
+    n_docs, k, first = rows[0].size - 1, ranks.size >> 1, number * window
+    sums = sums[: min(window, -(-n_docs // block_size) - first)]
+    n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
+    n_shared = min(end - start, longest)
+    steps = steps_per_score(state[NORM], capacity, n_shared)
+    if steps == 0:
+        return False
+    used, entry_weights = used[: end - start], entry_weights[: end - start]
+    for entry in range(start, end):
+        used[entry - start], entry_weights[entry - start] = numbers[query_lists[entry]], values[entry]
+    add_bounds(block_lists, number, used, entry_weights, steps, 0.0, False, sums)
+    spread(queries, list_dims, q, dense)
+    part_scale = _spread_weights(queries, list_dims, q, weights)
+    margin = n_shared * (state[NORM] * radius * 2.0**-23 + 2.0**-149)
+    kept, n_kept, no_members = ranks[:n].copy(), n, np.empty(0, np.int32)
+    if not threshold > min_score:
+        # The blocks with the best bounds set a threshold for the others.
+        most = min(1 + (k - 1) // block_size, units.size // block_size)
+        n_best = best_units(sums, np.int16(0), no_members, first, best[: 2 * most])
+        n_rows = 0
+        for i in range(n_best):
+            sums[unit_of(best[i])] = NEVER
+            block = first + unit_of(best[i])
+            n_rows = _choose_rows(
+                parts, rows, block_shape, block, weights, part_scale, margin, threshold, units, n_rows
+            )
+        n, threshold = score_rows(rows, units[:n_rows], dense, threshold, n, ranks)
+        n, threshold = keep_best(ranks, n, k, threshold)
+    effort = effort if threshold > max(min_score, np.float32(0)) else 1.0
+    limit = limit_of(threshold / effort, 0.0, steps, n_shared)
+    if lowest >= 0 and state[LOWEST] >= 0:
+        limit = max(limit, np.int16(0))
+    # Bounds of 0 tell nothing of blocks that share no dimension from those that do.
+    is_done = limit >= 0
+    if is_done:
+        n_open = collect(sums, limit, units, False)
+        cost = n_open * (_BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs)
+        is_done = cost <= _TOO_DEAR * state[WORK] * block_size * window / row_window
+    if is_done:
+        n, threshold = _open_best_first(
+            sums, units, n_open, first, limit, parts, rows, block_shape, dense, weights, part_scale,
+            margin, effort, threshold, n, ranks,
+        )  # fmt: skip
+    else:
+        # The scan finds again what was found here; what the threshold has become is all it needs to know.
+        ranks[:n_kept] = kept
+        n = n_kept
+    sums[:] = 0
+    clear(queries, list_dims, q, dense)
+    clear(queries, list_dims, q, weights[0])
+    clear(queries, list_dims, q, weights[1])
+    state[COUNT], state[THRESHOLD] = n, threshold
+    return is_done
+
+
+@jit
+def _open_best_first(
+    sums, units, n_open, first, limit, parts, rows, block_shape, dense, weights, part_scale,
+    margin, effort, threshold, n, ranks,
+):  # fmt: skip
+    """Open the first ``n_open`` of ``units``, blocks numbered from ``first`` on, best bound first.
+
+    The parts of many blocks are bounded before their rows are scored, so that memory has time to bring the rows.
+    """
+    keys = np.empty(n_open, np.uint64)
+    for i in range(n_open):
+        keys[i] = np.uint64(np.int64(sums[units[i]]) + 32_768) << np.uint64(32) | np.uint64(units[i])
+    keys.sort()
+    keys = keys[::-1]
+    start = 0
+    while start < n_open and np.int64(keys[start] >> np.uint64(32)) - 32_768 > limit:
+        n_rows = 0
+        end = min(n_open, start + units.size // block_shape[0])
+        for i in range(start, end):
+            if i + _AHEAD < end:
+                _fetch_parts(parts, block_shape, first + np.int64(keys[i + _AHEAD] & np.uint64(0xFFFFFFFF)))
+            block = first + np.int64(keys[i] & np.uint64(0xFFFFFFFF))
+            n_rows = _choose_rows(
+                parts, rows, block_shape, block, weights, part_scale, margin, threshold / effort, units, n_rows
+            )
+        n, threshold = score_rows(rows, units[:n_rows], dense, threshold, n, ranks)
+        start = end
+    return keep_best(ranks, n, ranks.size >> 1, threshold)
+
+
+@jit
+def _spread_weights(queries, list_dims, q, weights):
+    """Write the magnitudes of positive and of negative entries as integers, rounded up; return what 1 of them means.
+
+    Any sum of products of weights and codes fits 31 bits.
+    """
+    indptr, values, query_lists = queries
+    entries = range(indptr[q], indptr[q + 1])
+    largest = 0.0
+    for entry in entries:
+        largest = max(largest, abs(np.float64(values[entry])))
+    most = min(np.float64(_LARGEST_WEIGHT), np.floor(2.0**31 / 256 / len(entries)))
+    for entry in entries:
+        weight = np.int32(np.ceil(abs(np.float64(values[entry])) / largest * most))
+        weights[0 if values[entry] > 0 else 1][list_dims[query_lists[entry]]] = weight
+    # Rounding above may have lost a little of the largest weight.
+    return largest / most * (1 + 2.0**-40)
+
+
+@jit
+def _choose_rows(parts, rows, block_shape, block, weights, part_scale, margin, threshold, chosen, n):
+    """Append the rows of those parts of a block whose bound exceeds the threshold to the n that are chosen."""
+    part_indptr, part_dims, highs, lows, part_steps = parts
+    block_size, part_size, _, _, _ = block_shape
+    positive, negative = weights
+    n_docs, per_block = rows[0].size - 1, block_size // part_size
+    for part in range(block * per_block, min((block + 1) * per_block, part_steps.size)):
+        first, last = part_indptr[part], part_indptr[part + 1]
+        dims, codes, total = part_dims[first:last], highs[first:last], np.int32(0)
+        for p in range(dims.size):
+            total = np.int32(total + positive[dims[p]] * np.int32(codes[p]))
+        if lows.size:
+            codes = lows[first:last]
+            for p in range(dims.size):
+                total = np.int32(total + negative[dims[p]] * np.int32(codes[p]))
+        if np.float64(total) * part_scale * part_steps[part] + margin > threshold:
+            for row in range(part * part_size, min((part + 1) * part_size, n_docs)):
+                chosen[n] = row
+                n += 1
+    return n
+
+
+@jit
+def _fetch_parts(parts, block_shape, block):
+    indptr, dims, highs, lows, _ = parts
+    per_block = block_shape[0] // block_shape[1]
+    first, last = indptr[block * per_block], indptr[min((block + 1) * per_block, indptr.size - 1)]
+    for p in range(first, last, 64):
+        prefetch(dims, p)
+        prefetch(dims, p + 32)
+        prefetch(highs, p)
+        if lows.size:
+            prefetch(lows, p)
+
+
+@jit
+def _scan_instead(
+    lists, rows, shape, first_window, last_window, min_score, split, q, queries, list_dims,
+    workspace, state, entries, ranks, best, used, entry_weights,
+):  # fmt: skip
+    """Split or scan the windows of rows for query q, with the threshold that it has by now."""
+    indptr, values, query_lists = queries
+    if split[0] > 0 and state[q, STEPS] > 0:
+        sort_entries(indptr[q], indptr[q + 1], q, values, query_lists, list_dims, split[3], entries)
+        state[q, SHARE] = split[0]
+    numbers = np.empty(list_dims.size, np.int64)
+    members = np.empty(0, np.int32)
+    for number in range(first_window, last_window):
+        for i in query_lists[indptr[q] : indptr[q + 1]]:
+            numbers[i] = find_list(lists, number, list_dims[i])
+        search_window(
+            lists, rows, shape, number, members, min_score, split, q, queries, list_dims, numbers,
+            workspace, state, entries, ranks, best, used, entry_weights,
+        )  # fmt: skip

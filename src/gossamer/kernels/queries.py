@@ -1,0 +1,75 @@
+"""What a search knows of each query: how far it has come, and which dimensions promise most.
+
+``state`` has one row of float64 for each query, with the columns below, and ``entries`` two rows of float64: the
+query's entries in the order in which their posting lists are added, and before each of them the norm of the entries
+from it on. An entry's row in the latter is shifted by the number of its query, because the last norm, 0, counts too.
+"""
+
+import numpy as np
+
+from gossamer.kernels import jit
+from gossamer.kernels.bounds import steps_per_score
+
+COUNT, THRESHOLD, STEPS, SHARED, SHARE, WORK, NORM, LOWEST = range(8)
+"""Ranks found so far; what a score must exceed; steps of a bound in a score of 1; the most dimensions that a unit
+shares with the query; of the threshold, how much the dimensions left out may promise; postings in an average window;
+the query's norm, and its lowest value."""
+N_COLUMNS = 8
+
+
+@jit
+def prepare(queries, list_dims, lengths, n_windows, longest, capacity, share, min_score, state, entries):
+    """Fill ``state`` and ``entries``; ``lengths`` are the postings of each dimension, int64."""
+    indptr, values, query_lists = queries
+    for q in range(state.shape[0]):
+        first, last = indptr[q], indptr[q + 1]
+        squares, work, lowest = 0.0, 0.0, np.inf
+        for entry in range(first, last):
+            squares += np.float64(values[entry]) * values[entry]
+            lowest = min(lowest, np.float64(values[entry]))
+            work += lengths[list_dims[query_lists[entry]]]
+        n_shared = min(last - first, longest)
+        steps = steps_per_score(np.sqrt(squares), capacity, n_shared)
+        state[q, COUNT] = 0
+        state[q, THRESHOLD] = min_score
+        state[q, STEPS] = steps
+        state[q, SHARED] = n_shared
+        state[q, SHARE] = share if steps > 0 else 0
+        state[q, WORK] = work / n_windows
+        state[q, NORM] = np.sqrt(squares)
+        state[q, LOWEST] = lowest
+        if share > 0:
+            sort_entries(first, last, q, values, query_lists, list_dims, lengths, entries)
+        else:
+            for entry in range(first, last):
+                entries[0, entry] = entry
+
+
+@jit
+def sort_entries(first, last, q, values, query_lists, list_dims, lengths, entries):
+    """Put the entries with the largest square per posting first."""
+    promise = np.empty(last - first, np.float64)
+    for i in range(promise.size):
+        value = np.float64(values[first + i])
+        promise[i] = -value * value / (1 + lengths[list_dims[query_lists[first + i]]])
+    order = np.argsort(promise)
+    squares = 0.0
+    entries[1, last + q] = 0
+    for place in range(promise.size - 1, -1, -1):
+        entry = first + order[place]
+        entries[0, first + place] = entry
+        squares += np.float64(values[entry]) * values[entry]
+        entries[1, first + place + q] = np.sqrt(squares)
+
+
+@jit
+def n_entries_for(rests, most):
+    """Return how many entries to add so that the norm of the rest is at most ``most``."""
+    low, high = 0, rests.size - 1
+    while low < high:
+        middle = (low + high) >> 1
+        if rests[middle] <= most:
+            high = middle
+        else:
+            low = middle + 1
+    return low

@@ -1,0 +1,221 @@
+"""Bounds: never below a score, never outside 16 bits, and found again by comparison."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gossamer.kernels import bounds, postings, reference, topk
+from rows import csr
+from search_cases import KINDS, draw_rows
+
+KINDS_WITH_BOUNDS = [kind for kind in KINDS if kind not in ("wide", "long")]
+NEVER = int(bounds.NEVER)
+
+
+def bounded(documents, query, *, window, fraction=1.0, fold_share=0.85, only_positive=False):
+    """Bound the scores of all documents, with the first ``fraction`` of the query's dimensions in the lists.
+
+    Returns the bounds as int64, the constant ``rest``, the steps per score and how many dimensions are shared at most.
+    """
+    indptr, dims, values = csr(documents)
+    lists, capacity = postings.build_lists(indptr, dims, values, values, documents.dim, window)
+    norms = [np.linalg.norm(values[indptr[i] : indptr[i + 1]].astype(float)) for i in range(len(documents))]
+    radius, n_shared = max(norms, default=0.0), min(query.nnz, int(np.diff(indptr).max(initial=0)))
+    weights = query.values.astype(np.float64)
+    steps, n_used = bounds.steps_per_score(np.linalg.norm(weights), capacity, n_shared), int(fraction * weights.size)
+    rest_norm, rest, fold = np.linalg.norm(weights[n_used:]), 0.0, 0.0
+    if rest_norm > 0 and radius > 0:
+        fold = rest_norm / (2 * fold_share * radius)
+        rest = radius**2 * fold + rest_norm**2 / (4 * fold)
+    sums = np.zeros(len(documents), np.int16)
+    for number in range(-(-len(documents) // window)):
+        found = np.array([postings.find_list(lists, number, j) for j in query.dims[:n_used]], np.int64)
+        part = sums[number * window : (number + 1) * window]
+        bounds.add_bounds(lists, number, found, weights, steps, fold, only_positive, part)
+    return sums.astype(np.int64), rest, steps, n_shared
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS_WITH_BOUNDS),
+    window=st.sampled_from([1, 64, 1 << 16]),
+    fraction=st.sampled_from([0.0, 0.3, 0.7, 1.0, 1.0]),
+    fold_share=st.sampled_from([0.05, 0.85, 0.85, 3.0]),
+    only_positive=st.booleans(),
+)
+def test_no_bound_is_below_a_score(*, seed, kind, window, **settings):
+    rows = draw_rows(np.random.default_rng(seed), kind)
+    documents = csr(rows.documents)
+    for row in range(len(rows.queries)):
+        query = rows.queries[row : row + 1]
+        sums, rest, steps, n_shared = bounded(rows.documents, query, window=window, **settings)
+        assert abs(sums).max(initial=0) <= bounds.MAX_STEPS
+        # Without rounding: the real score, in steps. Its float64 sum errs by less than a millionth of a step.
+        real = np.zeros(len(sums))
+        indptr, dims, values = documents
+        places = np.searchsorted(query.dims, dims)
+        is_shared = np.append(query.dims, -1)[places] == dims
+        products = np.where(is_shared, np.append(query.values, 0)[places].astype(float) * values, 0)
+        np.add.at(real, np.repeat(np.arange(len(sums)), np.diff(indptr)), products)
+        assert (sums - (real - rest) * steps).min(initial=0) >= -1e-6
+        # With rounding: whoever has a score above a threshold is above its limit.
+        scores, shares = reference.score_documents(documents, query.dims, query.values)
+        for score, bound in zip(scores[shares], sums[shares], strict=True):
+            below = float(np.nextafter(score, np.float32(-np.inf)))
+            assert bound > bounds.limit_of(below, rest, steps, n_shared)
+
+
+def test_every_bound_is_its_product_rounded_up_where_a_window_is_one_row():
+    from gossamer import SparseEmbeddings
+
+    documents = SparseEmbeddings.from_dense(np.float32([[3, -1], [0, 2], [-3, 0], [0, 0]]))
+    query = SparseEmbeddings.from_dense(np.float32([[1, -1]]))
+    sums, rest, steps, n_shared = bounded(documents, query, window=1)
+    assert (n_shared, rest) == (2, 0)
+    assert steps == pytest.approx((bounds.MAX_STEPS - 2) / np.sqrt(2 * 10), rel=1e-15)
+    up = lambda product: int(np.ceil(product * steps))  # noqa: E731
+    assert sums.tolist() == [up(3) + up(1), up(-2), up(-3), 0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "weight", "fold", "largest"),
+    [
+        (1.0, 3.0, 2.0, 0.0, 6.0),  # at the high end
+        (1.0, 3.0, -2.0, 0.0, -2.0),  # at the low end
+        (-3.0, 3.0, -2.5, 0.0, 8.0),  # 7.5, rounded up
+        (1.0, 3.0, 8.0, 2.0, 8.0),  # inside, at 2
+        (3.0, 5.0, 8.0, 2.0, 6.0),  # its top is left of the range
+        (0.5, 1.0, 8.0, 2.0, 6.0),  # its top is right of the range
+        (-1.0, -0.5, 8.0, 2.0, -4.0),  # -4.5, rounded up
+        (0.1, 0.2, 0.001, 0.0, 1.0),  # rounded up
+        (0.1, 0.2, -0.001, 0.0, 0.0),
+    ],
+)
+def test_the_largest_step_is_that_of_the_best_value_in_a_range(low, high, weight, fold, largest):
+    found = bounds._largest_step(weight, fold, np.float32(low), np.float32(high))
+    assert int(found) == largest
+
+
+@pytest.mark.parametrize(
+    ("norm", "capacity", "n_shared", "is_usable"),
+    [
+        (1.0, 1.0, 1, True),
+        (1e-45, 1e-45, 3, True),
+        (1e19, 0.99e19, 3, True),
+        (1e19, 1e19, 3, False),
+        (1e30, 1e30, 3, False),
+        (0.0, 1.0, 3, False),
+        (1.0, 0.0, 0, False),
+        (1.0, 1.0, bounds.MAX_STEPS // 2, True),
+        (1.0, 1.0, bounds.MAX_STEPS // 2 + 1, False),
+    ],
+)
+def test_steps_are_given_only_where_bounds_can_be_trusted(norm, capacity, n_shared, is_usable):
+    steps = bounds.steps_per_score(norm, capacity, n_shared)
+    assert steps >= 0
+    assert np.isfinite(steps)
+    assert (steps > 0) == is_usable
+    if is_usable:
+        assert norm * capacity * steps + n_shared == pytest.approx(bounds.MAX_STEPS)
+
+
+@pytest.mark.parametrize("threshold", [-np.inf, -1e38, -1.0, 0.0, 1e-45, 3.4e38])
+def test_without_steps_every_bound_exceeds_the_limit(threshold):
+    assert bounds.limit_of(threshold, 0.0, 0.0, 20_000) < 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "limit"), [(-np.inf, -32_768), (-1e30, -32_768), (np.inf, 32_767), (1e30, 32_767)]
+)
+def test_limits_stay_within_16_bits(threshold, limit):
+    assert bounds.limit_of(threshold, 0.0, 100.0, 3) == limit
+
+
+def test_the_limit_leaves_room_for_rounding_and_no_more():
+    steps, n_shared = 1000.0, 4
+    assert bounds.limit_of(0.5, 0.0, steps, n_shared) == 499
+    assert bounds.limit_of(0.5, 0.2, steps, n_shared) == 299
+    rounding = n_shared * (bounds.MAX_STEPS * 2.0**-23 + steps * 2.0**-149) + 2.0**-10
+    assert bounds.limit_of((500 + 1.01 * rounding) / steps, 0.0, steps, n_shared) == 500
+    assert bounds.limit_of((500 + 0.99 * rounding) / steps, 0.0, steps, n_shared) == 499
+
+
+def test_bounds_that_would_be_lowered_are_passed_over_if_asked():
+    from gossamer import SparseEmbeddings
+
+    documents = SparseEmbeddings.from_dense(np.float32([[3, -1], [-1, 2]]))
+    query = SparseEmbeddings.from_dense(np.float32([[1, 1]]))
+    (all_sums, *_), (sums, *_) = (bounded(documents, query, window=1, only_positive=only) for only in (False, True))
+    assert all_sums.min() > 0
+    assert (sums > all_sums).all()
+
+
+@pytest.mark.parametrize("window", [1, 64, 1 << 16])
+def test_units_that_share_a_dimension_are_marked(rng, window):
+    rows = draw_rows(rng, "heavy-tailed")
+    n, dim = rows.documents.shape
+    dense = rows.documents.to_dense() != 0
+    values = rows.documents.values
+    lists, _ = postings.build_lists(*csr(rows.documents)[:2], values, values, dim, window)
+    for query in (np.int64([0, 7, 300]), np.int64([dim - 1]), np.zeros(0, np.int64)):
+        for number in range(-(-n // window)):
+            sums = np.full(min(window, n - number * window), NEVER, np.int16)
+            found = np.array([postings.find_list(lists, number, j) for j in query], np.int64)
+            bounds.mark_shared(lists, number, found, sums)
+            expected = dense[number * window : (number + 1) * window][:, query].any(axis=1)
+            np.testing.assert_array_equal(sums, np.where(expected, 0, NEVER))
+
+
+SIZES = [1, 31, 32, 33, 511, 512, 513, 3000, 1 << 16]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("limit", [-32_768, -1, 0, 90, 32_767])
+@pytest.mark.parametrize("share", [0.002, 0.5])
+def test_collected_are_the_units_above_the_limit(rng, size, limit, share):
+    sums = np.where(rng.random(size) < share, rng.integers(-100, 100, size), -100).astype(np.int16)
+    sums[rng.integers(0, size, 3)] = [NEVER, 32_766, -32_768]
+    expected, units, before = np.flatnonzero(sums > limit), np.full(1 << 16, -7, np.int32), sums.copy()
+    n = bounds.collect(sums, np.int16(limit), units, False)
+    np.testing.assert_array_equal(units[:n], expected)
+    np.testing.assert_array_equal(sums, before)
+    n = bounds.collect(sums, np.int16(limit), units, True)
+    np.testing.assert_array_equal(units[:n], expected)
+    assert not sums.any()
+    members = np.flatnonzero(rng.random(size) < 0.4)
+    n = bounds.collect_members(before, np.int16(limit), (members + 99).astype(np.int32), 99, units)
+    np.testing.assert_array_equal(units[:n], np.intersect1d(members, expected))
+    assert not before.any()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("limit", [-32_768, 0, 90, 32_767])
+@pytest.mark.parametrize("k", [1, 10, 1000])
+@pytest.mark.parametrize("has_members", [False, True])
+def test_the_best_units_are_those_with_the_best_bounds(rng, size, limit, k, has_members):
+    sums = rng.integers(-100, 100, size).astype(np.int16)
+    sums[rng.integers(0, size, 2)] = [NEVER, 32_766]
+    members = np.flatnonzero(rng.random(size) < 0.4) if has_members else np.arange(size)
+    best = np.zeros(2 * k, np.uint64)
+    n = bounds.best_units(
+        sums, np.int16(limit), (members + 99).astype(np.int32) if has_members else NO_MEMBERS, 99, best
+    )
+    if has_members and members.size == 0:
+        members = np.arange(size)  # the kernel's word for all
+    units = (~best[:n] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    above = members[sums[members] > limit]
+    expected = above[np.lexsort((above, -sums[above].astype(int)))][:k]
+    np.testing.assert_array_equal(np.sort(units), np.sort(expected))
+    np.testing.assert_array_equal((best[:n] >> np.uint64(32)).astype(np.int64) - 32_768, sums[units])
+
+
+NO_MEMBERS = np.zeros(0, np.int32)
+
+
+def test_room_for_few_best_units_is_enough():
+    sums = np.arange(5000, dtype=np.int16)
+    best = np.zeros(4, np.uint64)
+    assert bounds.best_units(sums, np.int16(0), NO_MEMBERS, 0, best) == 2
+    topk.select_best(best[:2], 1)
+    assert (~best[:2] & np.uint64(0xFFFFFFFF)).tolist() == [4999, 4998]
