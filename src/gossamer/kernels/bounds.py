@@ -20,6 +20,7 @@ from gossamer.kernels.topk import select_best
 MAX_STEPS = 32_766
 _AHEAD = 1024  # postings of the next list that are fetched
 _BLOCK, _PART = 512, 32  # bounds that are compared at once, and again if one is large
+_SAMPLED = 4  # blocks for each one that an estimate looks at
 NEVER = np.int16(-32_768)
 """The bound of a unit that is not to be found; no true bound is as low."""
 
@@ -134,6 +135,16 @@ def mark_shared(lists, number, list_numbers, sums):
 
 
 @jit
+def estimate_above(sums, limit):
+    """Return about how many bounds exceed ``limit``, from one of so many blocks."""
+    n = 0
+    for start in range(0, sums.size, _SAMPLED * _BLOCK):
+        for bound in sums[start : start + _BLOCK]:
+            n += bound > limit
+    return n * _SAMPLED
+
+
+@jit
 def collect(sums, limit, units, clears):
     """Write the units whose bound exceeds ``limit`` to ``units``, ascending, and return how many there are.
 
@@ -162,6 +173,18 @@ def collect_members(sums, limit, members, first, units):
         n += sums[member - first] > limit
     sums[:] = 0
     return n
+
+
+@jit
+def keep_members(units, n, members, first):
+    """Keep those of the n units that are members, numbered from ``first`` on; return how many are left."""
+    n_kept = 0
+    for unit in units[:n]:
+        place = np.searchsorted(members, first + unit)
+        if place < members.size and members[place] == first + unit:
+            units[n_kept] = unit
+            n_kept += 1
+    return n_kept
 
 
 @jit

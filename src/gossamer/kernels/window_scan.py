@@ -16,6 +16,8 @@ from gossamer.kernels.bounds import (
     best_units,
     collect,
     collect_members,
+    estimate_above,
+    keep_members,
     limit_of,
     mark_shared,
     unit_of,
@@ -42,6 +44,7 @@ ROW_COST, ENTRY_COST = 120, 2
 # What scoring rows may take, as a share of a full scan: if it takes less, the split leaves out more from then on; if it
 # takes more, less; if far too much, the split is given up for the window, so that it takes less than two scans.
 _CHEAP, _DEAR, _TOO_DEAR = 0.08, 0.2, 0.6
+_MANY_MEMBERS = 32  # of so many documents one: to look at all sums in order is quicker than at those of members
 _CHANGE, _MOST = 0.05, 0.95
 
 
@@ -114,14 +117,11 @@ def search_window(
 
     ``numbers`` are the lists of ``list_dims``; ``used`` and ``weights`` have room for the entries of any query.
     """
-    indptr, values, query_lists = queries
-    start, end = indptr[q], indptr[q + 1]
+    start, end = queries[0][q], queries[0][q + 1]
     if start == end:
         return
     used, weights, rests = used[: end - start], weights[: end - start], entries[1, start + q : end + q + 1]
-    for place in range(end - start):
-        entry = np.int64(entries[0, start + place])
-        used[place], weights[place] = numbers[query_lists[entry]], values[entry]
+    _take_entries(entries[0, start:end], numbers, queries, used, weights)
     state, ranks, units = all_state[q], all_ranks[q], workspace[1]
     _, window, _, _, radius, lowest = shape
     first = number * window
@@ -157,16 +157,27 @@ def search_window(
                 is_marked = True
                 continue
             limit = np.int16(0)
-        if members.size:
-            n_units = collect_members(sums, limit, members, first, units)
-        else:
-            n_units = collect(sums, limit, units, True)
-        if is_split and _adapt(state, n_units, rows):
+        # Bounds that tell few documents apart are told by a glance: to collect them all takes longer than a scan.
+        if is_split and _is_too_dear(state, estimate_above(sums, limit), rows):
+            state[SHARE] /= 2
+            sums[:] = 0
             is_split, n_used = False, used.size
             continue
+        n_units = _collect_units(sums, limit, members, first, units)
+        if is_split:
+            _adapt(state, n_units, rows)
         break
     n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, workspace[2], threshold, n, ranks)
     state[COUNT], state[THRESHOLD] = n, threshold
+
+
+@jit
+def _take_entries(order, numbers, queries, used, weights):
+    """Write the lists and the values of a query's entries in the order in which they are added."""
+    _, values, query_lists = queries
+    for place in range(order.size):
+        entry = np.int64(order[place])
+        used[place], weights[place] = numbers[query_lists[entry]], values[entry]
 
 
 @jit
@@ -187,17 +198,34 @@ def _to_exceed(threshold, min_score, effort, is_split):
 
 
 @jit
+def _collect_units(sums, limit, members, first, units):
+    """Write the documents, or members, whose bound exceeds the limit to ``units``; return how many there are."""
+    if 0 < members.size < sums.size // _MANY_MEMBERS:
+        return collect_members(sums, limit, members, first, units)
+    n = collect(sums, limit, units, True)
+    return keep_members(units, n, members, first) if members.size else n
+
+
+@jit
+def _cost(state, n_units, rows):
+    """Return what scoring some rows takes, as a share of a scan of the window."""
+    return n_units * (ROW_COST + ENTRY_COST * rows[1].size / (rows[0].size - 1)) / max(1.0, state[WORK])
+
+
+@jit
+def _is_too_dear(state, n_units, rows):
+    """Tell whether scoring some rows takes so long that a scan is quicker."""
+    return _cost(state, n_units, rows) > _TOO_DEAR
+
+
+@jit
 def _adapt(state, n_units, rows):
-    """Change how much the next window leaves out; return whether this one has left out far too much."""
-    n_docs = rows[0].size - 1
-    cost = n_units * (ROW_COST + ENTRY_COST * rows[1].size / n_docs) / max(1.0, state[WORK])
-    if cost > _TOO_DEAR:
-        state[SHARE] /= 2
-    elif cost > _DEAR:
+    """Change how much the next window leaves out by what scoring takes in this one."""
+    cost = _cost(state, n_units, rows)
+    if cost > _DEAR:
         state[SHARE] = max(0.0, state[SHARE] - _CHANGE)
     elif cost < _CHEAP:
         state[SHARE] = min(_MOST, state[SHARE] + _CHANGE)
-    return cost > _TOO_DEAR
 
 
 @jit
