@@ -22,11 +22,22 @@ def do_nothing(*_):
     """Stand in for the processor's request to its cache, and for a kernel that is left out."""
 
 
+def exceeding(sums, start, limit):
+    """Stand in for the comparison of 64 sums at once."""
+    return np.uint64(sum(1 << place for place in np.flatnonzero(sums[start : start + bounds.LANES] > limit).tolist()))
+
+
+def lowest_bit(mask):
+    """Return the place of the lowest bit that is set."""
+    return (int(mask) & -int(mask)).bit_length() - 1
+
+
 def prepare_modules():
     """Make the kernels run as plain functions, and leave nothing to a scan, which would hide what a bound has lost."""
     block_max._TOO_DEAR = window_scan._TOO_DEAR = np.inf
     for module in MODULES:
         module.prefetch, module.call = do_nothing, lambda kernel, *arguments: kernel(*arguments)
+    bounds.exceeding, bounds.lowest_bit, bounds.count_bits = exceeding, lowest_bit, lambda mask: int(mask).bit_count()
 
 
 @contextmanager
@@ -116,11 +127,11 @@ def threshold_at_kth(original):
 MUTATIONS = {
     "nothing": (bounds, "limit_of", lambda original: original),
     "every product one step lower": (bounds, "_largest_step", then(lambda step: np.int16(step - 1))),
-    "the limit one step higher": (bounds, "limit_of", then(lambda limit: np.int16(min(32_767, int(limit) + 1)))),
-    "twice as many steps as 16 bits hold": (bounds, "steps_per_score", then(lambda steps: 2 * steps)),
+    "the limit one step higher": (bounds, "limit_of", then(lambda limit: np.int16(int(limit) + 1))),
+    "twice as many steps as sums hold": (bounds, "steps_per_score", then(lambda steps: 2 * steps)),
     "the largest value of a segment smaller by 2**-13": (postings, "_write_segment", tighten_segments),
     "the constant of a split smaller by 2**-13": (
-        window_scan, "_constant_and_fold", then(lambda found: (found[0] * (1 - 2.0**-13), found[1])),
+        bounds, "constant_and_fold", then(lambda found: (found[0] * (1 - 2.0**-13), found[1])),
     ),
     "the threshold of k results one number higher": (rows, "keep_best", threshold_at_kth),
     "the units that share a dimension not marked": (bounds, "mark_shared", lambda _: do_nothing),
@@ -145,9 +156,11 @@ def cases(rng):
         k = int(rng.choice([1, 2, 5]))
         for min_score in (0.0, -1.5, float(np.nextafter(np.float32(1), np.float32(0)))):
             window = int(rng.choice([1, 2, 8, 64]))
-            yield drawn, {"window": window, "share": float(rng.choice([0, 0, 0.5]))}, k, min_score
+            narrow = bool(rng.integers(2))
+            yield drawn, {"window": window, "share": float(rng.choice([0, 0, 0.5])), "narrow": narrow}, k, min_score
             if min_score >= 0:
-                yield drawn, {"window": 64, "block_size": 8, "order": rng.permutation(n)}, k, min_score
+                order = rng.permutation(n)
+                yield drawn, {"window": 64, "block_size": 8, "order": order, "narrow": narrow}, k, min_score
     yield blocks_with_zeros()
     yield from tight_splits()
 

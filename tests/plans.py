@@ -19,10 +19,13 @@ def sealed(arrays):
 class Plan:
     """Rows prepared for the kernels: a scan if ``share`` is 0, a split if not, block max if ``block_size`` is given.
 
-    ``order`` is the order in which the rows are stored; ``step`` how many windows a call of the kernel searches.
+    ``order`` is the order in which the rows are stored; ``step`` how many windows a call of the kernel searches;
+    ``narrow`` whether sums have 8 bits where they can.
     """
 
-    def __init__(self, documents, *, share=0.0, expected=0.7, block_size=0, window=1 << 16, order=None, step=10**9):
+    def __init__(
+        self, documents, *, share=0.0, expected=0.7, block_size=0, window=1 << 16, order=None, step=10**9, narrow=False
+    ):
         order = None if order is None else np.asarray(order, np.int32)
         stored = documents if order is None else documents[order]
         indptr, dims, values = csr(stored)
@@ -36,7 +39,11 @@ class Plan:
         radius, longest = float(norms.max(initial=0)), int(np.diff(indptr).max(initial=0))
         self.shape = self.dim, window, longest, capacity, radius, float(values.min(initial=np.inf))
         self.share, self.expected, self.block_size, self.step = float(share), float(expected), block_size, step
-        self.workspace = np.zeros(1 << 16, np.int16), np.full(1 << 16, -7, np.int32), np.zeros(self.dim, np.float32)
+        self.narrow = narrow
+        self.workspace = (
+            np.zeros(1 << 16, np.int16), np.zeros(1 << 16, np.uint8),
+            np.full(1 << 16, -7, np.int32), np.zeros(self.dim, np.float32),
+        )  # fmt: skip
         self.n_windows = max(1, -(-n_docs // window))
         if block_size:
             blocks = block_max.summarize_blocks(indptr, dims, values, self.dim, block_size)
@@ -55,7 +62,7 @@ class Plan:
         n_queries, places = len(searched), min(k, self.rows[0].size - 1)
         list_dims, query_lists = np.unique(dims, return_inverse=True) if shares else (dims, np.arange(dims.size))
         (list_dims,) = sealed([list_dims])
-        split = self.share, self.expected, effort, self.lengths
+        split = self.share, self.expected, effort, self.narrow, self.lengths
         self.state = np.full((n_queries, queries.N_COLUMNS), np.nan)
         entries = np.full((2, dims.size + n_queries), np.nan)
         ranks = np.zeros((n_queries, 2 * places), np.uint64)
@@ -97,8 +104,7 @@ class Plan:
 
     def assert_is_at_rest(self):
         """Assert that what has to be zeros between searches is zeros."""
-        assert not self.workspace[0].any()
-        assert not self.workspace[2].any()
+        assert not any(self.workspace[place].any() for place in (0, 1, 3))
         if self.block_size:
             assert not self.weights[0].any()
             assert not self.weights[1].any()

@@ -1,5 +1,6 @@
 """Cases to compare searches on: rows and settings drawn from a seed, from small integers to the ends of float32."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -7,6 +8,7 @@ from unittest.mock import patch
 import numpy as np
 
 from gossamer import InvertedIndex, SparseEmbeddings
+from gossamer.index.searching import Engine
 from gossamer.kernels import reference
 from rows import csr
 
@@ -48,7 +50,7 @@ def compare_searches(seed: int, *, kind=None, plan=None, n_settings=3, window=No
     rows = draw_rows(rng, kind)
     plan, window = plan or str(rng.choice(PLANS)), window or int(rng.choice(WINDOWS))
     with patch("gossamer.index.contents.MAX_WINDOW", window), patch("gossamer.index.building._MIN_DOCS", 0):
-        index = InvertedIndex.build(rows.documents, plan=plan)
+        index = with_sums(InvertedIndex.build(rows.documents, plan=plan), int(rng.choice([8, 16])))
     scores = reference_search(rows, 5, -np.inf, None)[1]
     n_cases = 0
     for _ in range(n_settings):
@@ -70,6 +72,14 @@ def compare_searches(seed: int, *, kind=None, plan=None, n_settings=3, window=No
                 f"k {k}, {options}, among {among}: {difference_found}",
             )
     return Outcome(rows.kind, n_cases, None)
+
+
+def with_sums(index: InvertedIndex, bits: int) -> InvertedIndex:
+    """Give an index sums of so many bits, whichever were faster when it was built."""
+    contents = index._engine.contents
+    layout = dataclasses.replace(contents.layout, sum_bits=bits)
+    index._engine = Engine(dataclasses.replace(contents, layout=layout))
+    return index
 
 
 def draw_settings(rng, rows: Rows, expected_scores) -> tuple[SparseEmbeddings, dict[str, Any]]:

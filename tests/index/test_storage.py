@@ -323,10 +323,23 @@ def test_a_member_of_another_type_is_refused(folder, name, value):
 LAYOUT = [field.name for field in dataclasses.fields(Layout)]
 
 
-@pytest.mark.parametrize("name", LAYOUT)
+@pytest.mark.parametrize("name", [name for name in LAYOUT if name != "sum_bits"])
 def test_a_layout_without_one_of_its_members_is_refused(folder, name):
     edit_manifest(folder, lambda manifest: manifest["layout"].pop(name))
     with pytest.raises(FormatError, match=rf"manifest\.json: layout\.{name}: expected \w+; got None"):
+        InvertedIndex.open(folder)
+
+
+def test_a_layout_of_before_there_were_narrow_sums_has_wide_ones(folder):
+    expected = InvertedIndex.open(folder).layout
+    edit_manifest(folder, lambda manifest: manifest["layout"].pop("sum_bits"))
+    assert InvertedIndex.open(folder).layout == dataclasses.replace(expected, sum_bits=16)
+
+
+@pytest.mark.parametrize("bits", [0, 7, 32, -8])
+def test_sums_of_another_width_are_refused(folder, bits):
+    edit_manifest(folder, lambda manifest: manifest["layout"].update({"sum_bits": bits}))
+    with pytest.raises(FormatError, match=r"layout\.sum_bits: expected "):
         InvertedIndex.open(folder)
 
 

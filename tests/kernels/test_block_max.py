@@ -66,6 +66,7 @@ def test_codes_are_never_below_the_extremes_and_less_than_a_step_above(rng, draw
     share=st.sampled_from([0.0, 0.6]),
     order=st.sampled_from(["as it is", "reversed", "shuffled"]),
     step=st.sampled_from([1, 100]),
+    narrow=st.booleans(),
 )
 @settings(max_examples=150)
 def test_block_max_equals_the_reference(*, seed, kind, k, min_score, order, **settings):
@@ -99,8 +100,8 @@ def needs_a_scan(plan, searched, k):
 
 
 def test_clustered_rows_are_searched_without_a_scan_and_shuffled_ones_are_not():
-    documents, searched = clustered(np.random.default_rng(2), n=20_000, n_classes=100, dim=400, n_queries=10)
-    order = np.random.default_rng(0).permutation(20_000)
+    documents, searched = clustered(np.random.default_rng(2), n=60_000, n_classes=600, dim=400, n_queries=10)
+    order = np.random.default_rng(0).permutation(60_000)
     assert needs_a_scan(Plan(documents, block_size=32), searched, 10) == 0
     assert needs_a_scan(Plan(documents, block_size=32, order=order), searched, 10) == 10
 

@@ -20,12 +20,13 @@ SHARES = [0.0, 0.3, 0.9]
 
 
 def assert_equals_reference(documents, searched, *, k, min_score=0.0, within=None, shares=True, **settings):
-    """Compare a search with the reference; ``min_score`` must be a float32, and ``within`` not empty."""
-    plan = Plan(documents, **settings)
-    found = plan.search(searched, k, min_score=min_score, within=within, shares=shares)
-    rows = Rows("", documents, searched)
-    assert difference(found, reference_search(rows, k, min_score, within)) is None
-    plan.assert_is_at_rest()
+    """Compare searches with the reference; ``min_score`` must be a float32, and ``within`` not empty."""
+    plan, rows = Plan(documents, **settings), Rows("", documents, searched)
+    expected = reference_search(rows, k, min_score, within)
+    for plan.narrow in (True, False):
+        found = plan.search(searched, k, min_score=min_score, within=within, shares=shares)
+        assert difference(found, expected) is None
+        plan.assert_is_at_rest()
     return plan
 
 
@@ -142,7 +143,7 @@ def test_queries_of_one_call_do_not_disturb_each_other(rng, share):
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("min_score", [-np.inf, -1, 0, 5])
 def test_rows_of_more_dimensions_than_there_are_steps_are_scored_one_by_one(share, k, min_score):
-    dim = bounds.MAX_STEPS // 2 + 1
+    dim = bounds.WIDE // 2 + 1
     dims = np.tile(np.arange(dim), 3)
     documents = SparseEmbeddings(np.arange(0, 3 * dim + 1, dim), dims, np.repeat([1.0, 2.0, -1.0], dim), dim=dim + 5)
     assert_equals_reference(documents, documents[:2], k=k, min_score=min_score, window=2, share=share)
@@ -195,8 +196,10 @@ from search_cases import KINDS, Rows, difference, draw_rows, reference_search
 rng = np.random.default_rng(1)
 
 def compare(rows, k, min_score, within=None, **settings):
-    found = Plan(rows.documents, **settings).search(rows.queries, k, min_score=min_score, within=within)
-    assert difference(found, reference_search(rows, k, min_score, within)) is None
+    plan, expected = Plan(rows.documents, **settings), reference_search(rows, k, min_score, within)
+    for plan.narrow in (True, False):
+        found = plan.search(rows.queries, k, min_score=min_score, within=within)
+        assert difference(found, expected) is None
 
 kinds = [kind for kind in KINDS if kind != "wide"] * 2  # which takes another compilation
 drawn = [draw_rows(rng, kind) for kind in kinds]

@@ -23,6 +23,7 @@ _K = 10  # results of a query of the sample
 _SAMPLE_SIZE = 100
 _N_ROUNDS = 2
 _SHARES = (0.3, 0.5)  # of the threshold, tried for a split
+_BLOCK_SHARES = (0.3, 0.4)  # and for block max
 _MIN_DOCS = 4096  # of fewer, a scan takes no longer than the other plans could save
 # Of distinct dimensions of blocks to nonzeros of rows: with more, hardly a block would stay closed.
 _MOST_PAIRS = 0.6
@@ -41,8 +42,8 @@ def build_contents(
     sample = _draw(rows) if sample is None else _draw(sample)
     scan = _with_lists(rows, _ALL, fingerprint)
     if plan == "scan" or (plan is None and rows.nnz and len(rows) < _MIN_DOCS):
-        return _measured([_with_share(scan, 0.0)], sample)
-    tried: list[IndexContents] = [] if plan in ("split", "block-max") else [_with_share(scan, 0.0)]
+        return _measured([scan], sample)
+    tried: list[IndexContents] = [] if plan in ("split", "block-max") else [scan]
     expected = _expected_share(scan, sample)
     if plan != "block-max":
         tried += [_with_share(scan, share, expected=expected) for share in _SHARES]
@@ -92,10 +93,13 @@ def _with_lists(rows: SparseEmbeddings, order: IntArray, fingerprint: str) -> In
     )
 
 
-def _with_share(scan: IndexContents, share: float, *, expected: float = 0.0) -> IndexContents:
-    plan: Plan = "split" if share else "scan"
-    layout = dataclasses.replace(scan.layout, plan=plan, share=share, expected=expected)
+def _with_share(scan: IndexContents, share: float, *, expected: float) -> IndexContents:
+    layout = dataclasses.replace(scan.layout, plan="split", share=share, expected=expected)
     return dataclasses.replace(scan, layout=layout)
+
+
+def _with_narrow_sums(contents: IndexContents) -> IndexContents:
+    return dataclasses.replace(contents, layout=dataclasses.replace(contents.layout, sum_bits=8))
 
 
 def _with_blocks(
@@ -125,7 +129,6 @@ def _with_blocks(
     layout = dataclasses.replace(
         contents.layout,
         plan="block-max",
-        share=_SHARES[-1],
         expected=expected,
         block_size=parameters.BLOCK_SIZE,
         part_size=parameters.PART_SIZE,
@@ -133,13 +136,18 @@ def _with_blocks(
         block_capacity=capacity,
     )
     arrays = contents.arrays | _sealed(BLOCKS, blocks) | _sealed(PARTS, parts)
-    return [dataclasses.replace(contents, layout=layout, arrays=arrays)]
+    return [
+        dataclasses.replace(contents, layout=dataclasses.replace(layout, share=share), arrays=arrays)
+        for share in _BLOCK_SHARES
+    ]
 
 
 def _measured(tried: list[IndexContents], sample: SparseEmbeddings) -> IndexContents:
-    """Ask each of them the sample, in turns; return the fastest, which knows what was measured."""
+    """Ask each of them the sample, with wide and narrow sums, in turns; return the fastest, which knows the times."""
     if len(sample) == 0:
         return tried[0]
+    if tried[0].layout.lowest >= 0:
+        tried = tried + [_with_narrow_sums(contents) for contents in tried]
     engines = [Engine(contents) for contents in tried]
     queries = [sample[i : i + 1] for i in range(len(sample))]
     times = np.array([_times(engine, queries) for _ in range(_N_ROUNDS + 1) for engine in engines])

@@ -39,9 +39,11 @@ class Layout:
     lowest: float
     """The lowest value."""
     share: float = 0.0
-    """Of the threshold, how much the dimensions that a split leaves out may promise."""
+    """Of the threshold, how much the dimensions that are left out, of rows or of blocks, may promise."""
     expected: float = 0.0
     """The 10th best score of a query, as a share of the largest that it could be: the median of a sample."""
+    sum_bits: int = 16
+    """Of the sums that bounds are added up in: 8, where that is faster and no product is negative, or 16."""
     block_size: int = 0
     part_size: int = 0
     block_longest: int = 0

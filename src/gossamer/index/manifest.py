@@ -74,7 +74,7 @@ def shape_in(manifest: dict[str, Any], path: Path) -> tuple[int, int, int, int]:
 
 def layout_in(manifest: dict[str, Any], path: Path) -> Layout:
     """Return the layout; it has every member, each of its type and in its range. Others are passed over."""
-    members = field(manifest, "layout", dict, path)
+    members = {"sum_bits": Layout.sum_bits} | field(manifest, "layout", dict, path)  # not in the first files
     values: dict[str, Any] = {
         member.name: field(members, member.name, _KINDS[str(member.type)], path, within="layout.")
         for member in dataclasses.fields(Layout)
@@ -82,6 +82,8 @@ def layout_in(manifest: dict[str, Any], path: Path) -> Layout:
     layout = Layout(**values)
     if layout.plan not in PLANS:
         raise damaged(path, f"layout.plan: expected one of {', '.join(PLANS)}; got {layout.plan!r}")
+    if layout.sum_bits not in (8, 16):
+        raise damaged(path, f"layout.sum_bits: expected 8 or 16; got {layout.sum_bits}")
     numbers = {name: value for name, value in values.items() if type(value) in (int, float)}
     numbers |= {f"measured_us.{plan}": us for plan, us in layout.measured_us.items()}
     numbers["lowest"] = -layout.lowest  # a lowest value above 0 counts as 0

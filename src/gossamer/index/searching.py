@@ -58,13 +58,13 @@ class Engine:
             list_dims, query_lists = np.unique(queries.dims, return_inverse=True)
             list_dims.flags.writeable = False  # numba compiles a kernel for each kind of array
         asked = queries.indptr, queries.values, query_lists
-        split = layout.share, layout.expected, effort, self.lengths
+        split = layout.share, layout.expected, effort, layout.sum_bits == 8, self.lengths
         state = (
             np.empty((n_queries, n_columns)),
             np.empty((2, queries.dims.size + n_queries)),
             np.empty((n_queries, 2 * min(k, n_docs)), np.uint64),
         )
-        sums_units_dense, weights = self._workspace()
+        workspace, weights = self._workspace()
         # Below 0 documents count that merely share a dimension, of which blocks know nothing.
         uses_blocks = self._has_blocks and members.size == 0 and threshold >= 0
         step = max(1, _MAX_WORK_PER_CALL // max(1, n_queries))
@@ -74,12 +74,12 @@ class Engine:
             if uses_blocks:
                 call(
                     open_blocks, self.blocks, self._parts, self._block_shape, self.lists, self.rows, self._shape,
-                    first, last, asked, list_dims, threshold, split, sums_units_dense, weights, *state, *found,
+                    first, last, asked, list_dims, threshold, split, workspace, weights, *state, *found,
                 )  # fmt: skip
             else:
                 call(
                     scan, self.lists, self.rows, self._shape,
-                    first, last, asked, list_dims, members, threshold, split, sums_units_dense, *state, *found,
+                    first, last, asked, list_dims, members, threshold, split, workspace, *state, *found,
                 )  # fmt: skip
 
     def _workspace(self) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
@@ -89,6 +89,7 @@ class Engine:
             n_places = max(self.contents.dim, _MAX_DENSE)
             local.sums = (
                 np.zeros(MAX_WINDOW, np.int16),
+                np.zeros(MAX_WINDOW, np.uint8),
                 np.zeros(MAX_WINDOW, np.int32),
                 np.zeros(n_places, np.float32),
             )

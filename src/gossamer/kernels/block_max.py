@@ -3,8 +3,9 @@
 Rows are ordered so that similar ones are neighbours (see `gossamer.kernels.ordering`), and so many in a row are a
 block. For each block and dimension the lists hold the largest and the smallest value, with 0 among them wherever some
 row of the block lacks the dimension: they bound the score of every row of the block. Blocks are opened best bound
-first, until no bound left exceeds the k-th best score. In an open block its *parts*, a few rows each, are bounded
-again, from 8-bit codes of their own extremes, before their rows are scored.
+first, until no bound left exceeds the k-th best score. As in a split, the dimensions that promise least are left out
+of the bounds of blocks. In an open block its *parts*, a few rows each, are bounded again, by all dimensions, from 8-bit
+codes of their own extremes, before their rows are scored.
 
 The arrays that kernels call ``parts``: ``indptr`` (int64), ``dims`` (as those of the rows), ``highs`` and ``lows``
 (uint8: what the largest value is above 0 and the smallest below it, in steps of the part, rounded up; ``lows`` is
@@ -18,18 +19,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossamer.kernels import call, jit
-from gossamer.kernels.bounds import NEVER, add_bounds, best_units, collect, limit_of, steps_per_score, unit_of
+from gossamer.kernels.bounds import (
+    NARROW,
+    NEVER,
+    add_bounds,
+    best_units,
+    bound_of,
+    collect,
+    constant_and_fold,
+    entry_of,
+    limit_of,
+    unit_of,
+)
 from gossamer.kernels.postings import find_list
 from gossamer.kernels.prefetch import prefetch
-from gossamer.kernels.queries import COUNT, LOWEST, NORM, SHARE, STEPS, THRESHOLD, WORK, prepare, sort_entries
+from gossamer.kernels.queries import COUNT, LOWEST, NORM, SHARE, THRESHOLD, WORK, choose_steps, n_entries_for, prepare
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
 from gossamer.kernels.topk import write_best
-from gossamer.kernels.window_scan import room_for_entries, search_window
+from gossamer.kernels.window_scan import room_for_entries, search_window, take_entries
 
 # To open a block, in postings added: for the block, and for each entry of its rows, most of which stay closed.
-_BLOCK_COST, _OPEN_ENTRY_COST = 1200, 0.4
+_BLOCK_COST, _OPEN_ENTRY_COST = 1200, 1.0
+_AT_ONCE = 4  # blocks that are opened before the threshold is raised, once it is near the k-th score
 _AHEAD = 2  # blocks between the one whose parts are bounded and the one whose parts are fetched
 _LARGEST_WEIGHT = 4095  # of a query's entries, as integers
+_FIRST = 4  # blocks that set a threshold for the others, and more if k does not fit one
+_USUAL_REST = 0.5  # norm outside the lists that were added, of a row near the threshold, as a share of its norm
 _TOO_DEAR = 0.8  # what opening blocks may take, as a share of a scan of their rows, which is done instead
 
 
@@ -119,19 +134,18 @@ def search(
     with a place for each dimension. The other parameters are those of `gossamer.kernels.window_scan.search`, which is
     done instead where too many blocks would have to be opened.
     """
-    _, row_window, row_longest, row_capacity, _, _ = shape
+    row_window = shape[1]
     block_size, _, window, _, _ = block_shape
-    lengths = split[3]
+    share, _, _, is_narrow, lengths = split
     indptr = queries[0]
     n_docs = rows[0].size - 1
     n_windows, n_row_windows = -(-n_docs // (block_size * window)), -(-n_docs // row_window)
     if first_window == 0:
         prepare(
-            queries, list_dims, lengths, max(1, n_row_windows), row_longest, row_capacity, 0.0,
-            min_score, state, entries,
+            queries, list_dims, lengths, shape, max(1, n_row_windows), share, is_narrow, min_score, state, entries
         )  # fmt: skip
     numbers = np.empty(list_dims.size, np.int64)
-    best = np.empty(ranks.shape[1], np.uint64)
+    best = np.empty(max(ranks.shape[1], 2 * (_FIRST + (ranks.shape[1] >> 1) // block_size)), np.uint64)
     used, entry_weights = room_for_entries(indptr)
     for number in range(first_window, min(last_window, n_windows)):
         for i in range(list_dims.size):
@@ -139,16 +153,16 @@ def search(
         for q in range(state.shape[0]):
             if indptr[q] == indptr[q + 1]:
                 continue
+            first = number * window * block_size // row_window
+            last = min(n_row_windows, (number + 1) * window * block_size // row_window)
             is_done = _search_window(
-                block_lists, parts, block_shape, rows, shape, number, min_score, split, q, queries, list_dims,
-                numbers, workspace, weights, state[q], ranks[q], best, used, entry_weights,
+                block_lists, parts, block_shape, rows, shape, number, last - first, min_score, split, q, queries,
+                list_dims, numbers, workspace, weights, state[q], entries, ranks[q], best, used, entry_weights,
             )  # fmt: skip
             if not is_done:
-                first = number * window * block_size // row_window
-                last = min(n_row_windows, (number + 1) * window * block_size // row_window)
                 _scan_instead(
                     lists, rows, shape, first, last, min_score, split, q, queries, list_dims,
-                    workspace, state, entries, ranks, best, used, entry_weights,
+                    workspace, state, entries, ranks, best[: ranks.shape[1]], used, entry_weights,
                 )  # fmt: skip
     if last_window >= n_windows:
         for q in range(state.shape[0]):
@@ -157,61 +171,92 @@ def search(
 
 @jit
 def _search_window(
-    block_lists, parts, block_shape, rows, shape, number, min_score, split, q, queries, list_dims,
-    numbers, workspace, weights, state, ranks, best, used, entry_weights,
+    block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries, list_dims,
+    numbers, workspace, weights, state, entries, ranks, best, used, entry_weights,
 ):  # fmt: skip
     """Add the documents of a window of blocks to what was found, unless that takes longer than a scan of its rows.
 
     Returns whether that is done. If not, only the threshold may have risen.
     """
-    sums, units, dense = workspace
     block_size, _, window, longest, capacity = block_shape
-    _, row_window, _, _, radius, lowest = shape
-    effort = split[2]
-    indptr, values, query_lists = queries
-    start, end = indptr[q], indptr[q + 1]
-    n_docs, k, first = rows[0].size - 1, ranks.size >> 1, number * window
-    sums = sums[: min(window, -(-n_docs // block_size) - first)]
-    n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
-    n_shared = min(end - start, longest)
-    steps = steps_per_score(state[NORM], capacity, n_shared)
+    wide_sums, narrow_sums, units, dense = workspace
+    n_entries = queries[0][q + 1] - queries[0][q]
+    n_blocks = min(window, -(-(rows[0].size - 1) // block_size) - number * window)
+    n_shared = min(n_entries, longest)
+    can_be_narrow = split[3] and shape[5] >= 0 and state[LOWEST] >= 0
+    steps, most = choose_steps(state[NORM], capacity, n_shared, can_be_narrow)
     if steps == 0:
         return False
-    used, entry_weights = used[: end - start], entry_weights[: end - start]
-    for entry in range(start, end):
-        used[entry - start], entry_weights[entry - start] = numbers[query_lists[entry]], values[entry]
-    add_bounds(block_lists, number, used, entry_weights, steps, 0.0, False, sums)
+    if most == NARROW:
+        return _search_sums(
+            block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+            list_dims, numbers, narrow_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
+            ranks, best, used, entry_weights,
+        )  # fmt: skip
+    return _search_sums(
+        block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+        list_dims, numbers, wide_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
+        ranks, best, used, entry_weights,
+    )  # fmt: skip
+
+
+@jit
+def _search_sums(
+    block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+    list_dims, numbers, sums, units, dense, steps, most, n_shared, weights, state, entries,
+    ranks, best, used, entry_weights,
+):  # fmt: skip
+    """Do so with wide or narrow sums, one for each block of the window."""
+    block_size, _, window, _, _ = block_shape
+    _, _, _, _, radius, lowest = shape
+    start, end = queries[0][q], queries[0][q + 1]
+    n_docs, k, first = rows[0].size - 1, ranks.size >> 1, number * window
+    n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
+    used, entry_weights, rests = used[: end - start], entry_weights[: end - start], entries[1, start + q : end + q + 1]
+    take_entries(entries[0, start:end], numbers, queries, used, entry_weights)
     spread(queries, list_dims, q, dense)
     part_scale = _spread_weights(queries, list_dims, q, weights)
     margin = n_shared * (state[NORM] * radius * 2.0**-23 + 2.0**-149)
     kept, n_kept, no_members = ranks[:n].copy(), n, np.empty(0, np.int32)
-    if not threshold > min_score:
-        # The blocks with the best bounds set a threshold for the others.
-        most = min(1 + (k - 1) // block_size, units.size // block_size)
-        n_best = best_units(sums, np.int16(0), no_members, first, best[: 2 * most])
-        n_rows = 0
+    block_cost = _BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs
+    scan_cost = state[WORK] * n_row_windows
+    add_cost = scan_cost * block_lists[5].size / rows[1].size
+    is_set, is_split, n_used, n_best, n_open = threshold > min_score, state[SHARE] > 0, used.size, 0, 0
+    if is_split:
+        goal = np.float64(threshold) if is_set else max(np.float64(threshold), split[1] * state[NORM] * radius)
+        n_used = n_entries_for(rests, state[SHARE] * goal / radius)
+    while True:
+        rest, fold = constant_and_fold(rests, n_used, radius, _USUAL_REST)
+        scale = steps, most, n_shared, rest, split[2], max(min_score, np.float32(0))
+        add_bounds(block_lists, number, used[:n_used], entry_weights, steps, fold, is_split, sums)
+        if not is_set and n_best == 0:
+            # The blocks with the best bounds set a threshold for the others.
+            n_best = best_units(sums, np.int64(0), no_members, first, best[: 2 * (_FIRST + (k - 1) // block_size)])
+            n_best, n, threshold = _open_best_first(
+                best[:n_best], first, 1, parts, rows, block_shape, scale, dense, weights, part_scale, margin, units,
+                threshold, n, ranks,
+            )  # fmt: skip
         for i in range(n_best):
             sums[unit_of(best[i])] = NEVER
-            block = first + unit_of(best[i])
-            n_rows = _choose_rows(
-                parts, rows, block_shape, block, weights, part_scale, margin, threshold, units, n_rows
-            )
-        n, threshold = score_rows(rows, units[:n_rows], dense, threshold, n, ranks)
-        n, threshold = keep_best(ranks, n, k, threshold)
-    effort = effort if threshold > max(min_score, np.float32(0)) else 1.0
-    limit = limit_of(threshold / effort, 0.0, steps, n_shared)
-    if lowest >= 0 and state[LOWEST] >= 0:
-        limit = max(limit, np.int16(0))
-    # Bounds of 0 tell nothing of blocks that share no dimension from those that do.
-    is_done = limit >= 0
+        limit = _limit(threshold, scale)
+        if rest == 0 and lowest >= 0 and state[LOWEST] >= 0:
+            limit = max(limit, np.int16(0))
+        # Bounds of 0 tell nothing of blocks that share no dimension from those that do.
+        is_done = limit >= 0
+        if is_done:
+            n_open = collect(sums, limit, units, False)
+            is_done = n_open * block_cost <= (_TOO_DEAR * scan_cost if rest == 0 else add_cost)
+        if is_done or rest == 0:
+            break
+        sums[:] = 0
+        is_split, n_used = False, used.size
     if is_done:
-        n_open = collect(sums, limit, units, False)
-        cost = n_open * (_BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs)
-        is_done = cost <= _TOO_DEAR * state[WORK] * block_size * window / row_window
-    if is_done:
-        n, threshold = _open_best_first(
-            sums, units, n_open, first, limit, parts, rows, block_shape, dense, weights, part_scale,
-            margin, effort, threshold, n, ranks,
+        keys = np.empty(n_open, np.uint64)
+        for i in range(n_open):
+            keys[i] = entry_of(sums, units[i])
+        _, n, threshold = _open_best_first(
+            keys, first, _AT_ONCE, parts, rows, block_shape, scale, dense, weights, part_scale, margin, units,
+            threshold, n, ranks,
         )  # fmt: skip
     else:
         # The scan finds again what was found here; what the threshold has become is all it needs to know.
@@ -226,33 +271,45 @@ def _search_window(
 
 
 @jit
-def _open_best_first(
-    sums, units, n_open, first, limit, parts, rows, block_shape, dense, weights, part_scale,
-    margin, effort, threshold, n, ranks,
-):  # fmt: skip
-    """Open the first ``n_open`` of ``units``, blocks numbered from ``first`` on, best bound first.
+def _limit(threshold, scale):
+    """Return what a block's bound must exceed for the block to matter."""
+    steps, most, n_shared, rest, effort, lowest_kth = scale
+    return limit_of(
+        threshold / effort if threshold > lowest_kth else np.float64(threshold), rest, steps, n_shared, most
+    )
 
-    The parts of many blocks are bounded before their rows are scored, so that memory has time to bring the rows.
+
+@jit
+def _open_best_first(
+    keys, first, at_once, parts, rows, block_shape, scale, dense, weights, part_scale, margin, chosen,
+    threshold, n, ranks,
+):  # fmt: skip
+    """Open blocks, numbered from ``first`` on, best bound first, until no bound is left that exceeds the limit.
+
+    ``keys`` are entries of `gossamer.kernels.bounds.best_units`; they are left in the order in which they were opened.
+    The parts of ``at_once`` blocks, then of twice as many each time, are bounded before their rows are scored, so that
+    memory has time to bring the rows. Returns how many were opened, and as `score_rows` does.
     """
-    keys = np.empty(n_open, np.uint64)
-    for i in range(n_open):
-        keys[i] = np.uint64(np.int64(sums[units[i]]) + 32_768) << np.uint64(32) | np.uint64(units[i])
     keys.sort()
-    keys = keys[::-1]
+    keys[:] = keys[::-1].copy()
+    for i in range(min(_AHEAD, keys.size)):
+        _fetch_parts(parts, block_shape, first + unit_of(keys[i]))
+    effort, lowest_kth = scale[4], scale[5]
     start = 0
-    while start < n_open and np.int64(keys[start] >> np.uint64(32)) - 32_768 > limit:
-        n_rows = 0
-        end = min(n_open, start + units.size // block_shape[0])
+    while start < keys.size and bound_of(keys[start]) > _limit(threshold, scale):
+        n_rows, end = 0, min(keys.size, start + min(max(at_once, start), chosen.size // block_shape[0]))
+        to_exceed = threshold / effort if threshold > lowest_kth else np.float64(threshold)
         for i in range(start, end):
-            if i + _AHEAD < end:
-                _fetch_parts(parts, block_shape, first + np.int64(keys[i + _AHEAD] & np.uint64(0xFFFFFFFF)))
-            block = first + np.int64(keys[i] & np.uint64(0xFFFFFFFF))
+            if i + _AHEAD < keys.size:
+                _fetch_parts(parts, block_shape, first + unit_of(keys[i + _AHEAD]))
             n_rows = _choose_rows(
-                parts, rows, block_shape, block, weights, part_scale, margin, threshold / effort, units, n_rows
-            )
-        n, threshold = score_rows(rows, units[:n_rows], dense, threshold, n, ranks)
+                parts, rows, block_shape, first + unit_of(keys[i]), weights, part_scale, margin, to_exceed,
+                chosen, n_rows,
+            )  # fmt: skip
+        n, threshold = score_rows(rows, chosen[:n_rows], dense, threshold, n, ranks)
+        n, threshold = keep_best(ranks, n, ranks.size >> 1, threshold)
         start = end
-    return keep_best(ranks, n, ranks.size >> 1, threshold)
+    return start, n, threshold
 
 
 @jit
@@ -316,10 +373,7 @@ def _scan_instead(
     workspace, state, entries, ranks, best, used, entry_weights,
 ):  # fmt: skip
     """Split or scan the windows of rows for query q, with the threshold that it has by now."""
-    indptr, values, query_lists = queries
-    if split[0] > 0 and state[q, STEPS] > 0:
-        sort_entries(indptr[q], indptr[q + 1], q, values, query_lists, list_dims, split[3], entries)
-        state[q, SHARE] = split[0]
+    indptr, _, query_lists = queries
     numbers = np.empty(list_dims.size, np.int64)
     members = np.empty(0, np.int32)
     for number in range(first_window, last_window):

@@ -1,4 +1,4 @@
-"""Upper bounds of the scores of all units of a window, in whole steps that fit 16 bits.
+"""Upper bounds of the scores of all units of a window, in whole steps that fit 16 bits, or 8.
 
 A query q is cut into the dimensions whose posting lists are added up and the *rest*. For a row d of norm at most r,
 
@@ -8,49 +8,64 @@ with sums over the dimensions that are added up, by the inequalities of Cauchy a
 every λ > 0. The right side is a sum over postings: leaving dimensions out costs nothing but the constant.
 
 A bound is exact to the step: every product is rounded up, and `limit_of` leaves room for the rounding of the
-float32 score itself.
+float32 score itself. *Wide* sums have 16 bits; *narrow* ones have 8, so that twice as many fit the cache, and serve
+where no product is negative.
 """
 
 import numpy as np
 
 from gossamer.kernels import jit
+from gossamer.kernels.masks import LANES, count_bits, exceeding, lowest_bit
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.topk import select_best
 
-MAX_STEPS = 32_766
+WIDE, NARROW = 32_766, 255
+"""The most steps of a bound: of sums of int16, and of uint8."""
 _AHEAD = 1024  # postings of the next list that are fetched
-_BLOCK, _PART = 512, 32  # bounds that are compared at once, and again if one is large
-_SAMPLED = 4  # blocks for each one that an estimate looks at
+_BLOCK = 512  # bounds of which the best one is looked for at once
 NEVER = np.int16(-32_768)
-"""The bound of a unit that is not to be found; no true bound is as low."""
+"""The bound of a unit that is not to be found; no true bound is as low. Among narrow sums it becomes 0."""
 
 
 @jit
-def steps_per_score(norm, capacity, n_shared):
-    """Return how many steps make a score of 1, float64: all bounds of a query fit 16 bits then.
+def steps_per_score(norm, capacity, n_shared, most):
+    """Return how many steps make a score of 1, float64: no bound of a query has more than ``most`` steps then.
 
     ``norm`` is the query's, ``capacity`` the largest of the units, taking each value for its segment's bound, and
     ``n_shared`` how many dimensions they share at most. Returns 0, and then bounds say nothing, if so many are shared
     or the numbers are so large that no bound can be trusted.
     """
     largest = norm * capacity
-    if not 0 < largest < 1e38 or n_shared > MAX_STEPS // 2:
+    if not 0 < largest < 1e38 or n_shared > most // 2:
         return 0.0
-    return (MAX_STEPS - n_shared) / largest
+    return (most - n_shared) / largest
 
 
 @jit
-def limit_of(threshold, rest, steps, n_shared):
-    """Return a number that every bound exceeds whose unit may have a score above ``threshold``.
+def limit_of(threshold, rest, steps, n_shared, most):
+    """Return a number that every bound exceeds whose unit may have a score above ``threshold``; at most ``most``.
 
     ``rest`` is the constant of the bounds. A float32 score of n products exceeds the real one by less than n · 2⁻²³
     of the sum of their magnitudes, which is at most as many steps as there are, or by n of the smallest number.
     """
     if steps == 0:
         return NEVER
-    rounding = n_shared * (MAX_STEPS * 2.0**-23 + steps * 2.0**-149) + 2.0**-10
+    rounding = n_shared * (most * 2.0**-23 + steps * 2.0**-149) + 2.0**-10
     limit = np.floor((threshold - rest) * steps - rounding)
-    return np.int16(max(-32_768.0, min(32_767.0, limit)))
+    return np.int16(max(-32_768.0, min(np.float64(most), limit)))
+
+
+@jit
+def constant_and_fold(rests, n_used, radius, usual):
+    """Return the constant of the bounds and 1 / 2λ, if the first ``n_used`` entries of a query are added up.
+
+    Any λ makes bounds; this one makes them sharpest for rows with the share ``usual`` of their norm in the rest.
+    """
+    rest = rests[n_used]
+    if rest == 0:
+        return 0.0, 0.0
+    fold = rest / (2 * usual * radius)
+    return radius * radius * fold + rest * rest / (4 * fold), fold
 
 
 @jit
@@ -65,7 +80,7 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
         Steps per score, and 1 / 2λ.
     only_positive : bool
         Whether to pass over what would lower a bound, which leaves it a bound.
-    sums : array, int16
+    sums : array, int16 or uint8
         One for each unit of the window.
     """
     window_starts, window_lists, _, list_segments, segments, all_ids = lists
@@ -82,7 +97,7 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
         if t < 0 or list_numbers[t] < 0:
             continue
         first, last = list_segments[list_numbers[t]], list_segments[list_numbers[t] + 1]
-        start = np.int64(segments[3 * first - 3]) if first > window_first else 0
+        start = _end_before(segments, first, window_first)
         weight = weights[t] * steps
         for segment in range(first, last):
             end = np.int64(segments[3 * segment])
@@ -91,6 +106,12 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
                 for unit in ids[start:end]:  # a loop over a slice needs no checks for negative indices
                     sums[unit] += step
             start = end
+
+
+@jit
+def _end_before(segments, segment, window_first):
+    """Return where the segment before this one ends, which is where this one starts."""
+    return np.int64(segments[3 * segment - 3]) if segment > window_first else 0
 
 
 @jit
@@ -104,9 +125,8 @@ def _fetch_segments(list_segments, segments, number):
 @jit
 def _fetch_ids(list_segments, segments, window_first, number, ids):
     if number >= 0:
-        first, last = list_segments[number], list_segments[number + 1]
-        start = np.int64(segments[3 * first - 3]) if first > window_first else 0
-        end = np.int64(segments[3 * last - 3]) if last > window_first else 0
+        start = _end_before(segments, list_segments[number], window_first)
+        end = _end_before(segments, list_segments[number + 1], window_first)
         for place in range(start, min(end, start + _AHEAD), 32):
             prefetch(ids, place)
 
@@ -127,50 +147,51 @@ def mark_shared(lists, number, list_numbers, sums):
     ids = all_ids[window_starts[number] : window_starts[number + 1]]
     window_first = list_segments[window_lists[number]]
     for found in list_numbers:
-        if found >= 0 and list_segments[found] < list_segments[found + 1]:
-            first, last = list_segments[found], list_segments[found + 1]
-            start = np.int64(segments[3 * first - 3]) if first > window_first else 0
-            for unit in ids[start : np.int64(segments[3 * last - 3])]:
+        if found >= 0:
+            start = _end_before(segments, list_segments[found], window_first)
+            for unit in ids[start : _end_before(segments, list_segments[found + 1], window_first)]:
                 sums[unit] = 0
 
 
 @jit
-def estimate_above(sums, limit):
-    """Return about how many bounds exceed ``limit``, from one of so many blocks."""
-    n = 0
-    for start in range(0, sums.size, _SAMPLED * _BLOCK):
-        for bound in sums[start : start + _BLOCK]:
-            n += bound > limit
-    return n * _SAMPLED
+def count_above(sums, limit):
+    """Return how many bounds exceed ``limit``, which is at least 0."""
+    n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
+    for start in range(0, n_whole, LANES):
+        n += count_bits(exceeding(sums, start, above))
+    for bound in sums[n_whole:]:
+        n += bound > above
+    return n
 
 
 @jit
 def collect(sums, limit, units, clears):
     """Write the units whose bound exceeds ``limit`` to ``units``, ascending, and return how many there are.
 
-    Sets all sums to 0 if ``clears``.
+    The limit of narrow sums is at least 0. Sets all sums to 0 if ``clears``.
     """
-    n = 0
-    for start in range(0, sums.size, _BLOCK):
-        block = sums[start : start + _BLOCK]
-        if _largest_of_block(block) > limit:
-            for part in range(0, block.size, _PART):
-                if _largest(block[part : part + _PART]) > limit:
-                    for i in range(part, min(part + _PART, block.size)):
-                        units[n] = start + i  # stays if n is increased: no branch, hence none predicted wrongly
-                        n += block[i] > limit
-        if clears:
-            block[:] = 0
+    n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
+    for start in range(0, n_whole, LANES):
+        mask = exceeding(sums, start, above)
+        while mask != 0:
+            units[n] = start + lowest_bit(mask)
+            n += 1
+            mask &= mask - np.uint64(1)
+    for unit in range(n_whole, sums.size):
+        units[n] = unit  # stays if n is increased: no branch, hence none predicted wrongly
+        n += sums[unit] > above
+    if clears:
+        sums[:] = 0
     return n
 
 
 @jit
 def collect_members(sums, limit, members, first, units):
     """Do the same for the ``members`` of the window alone, numbered from ``first`` on; set all sums to 0."""
-    n = 0
+    n, above = 0, sums.dtype.type(limit)
     for member in members:
         units[n] = member - first
-        n += sums[member - first] > limit
+        n += sums[member - first] > above
     sums[:] = 0
     return n
 
@@ -191,33 +212,67 @@ def keep_members(units, n, members, first):
 def best_units(sums, limit, members, first, best):
     """Write the k units with the best bounds above ``limit`` to ``best``, and return how many there are, at most k.
 
-    ``best`` has room for 2k. An entry is the bound above the complement of the unit. Of all units of the window, or
+    ``best`` has room for 2k entries, see `entry_of`. Of all units of the window, or
     of ``members``, numbered from ``first`` on, unless they are empty.
     """
     k, n = best.size >> 1, 0
-    size = members.size if members.size else sums.size
-    for start in range(0, size, _BLOCK):
-        end = min(start + _BLOCK, size)
-        if members.size == 0 and _largest_of_block(sums[start:end]) <= limit:
-            continue
-        for i in range(start, end):
-            unit = np.int64(members[i]) - first if members.size else i
-            if sums[unit] > limit:
-                bound = np.uint64(np.int64(sums[unit]) + 32_768)
-                best[n] = bound << np.uint64(32) | np.uint64(~np.uint32(unit))
-                n += 1
-                if n == best.size:
-                    select_best(best, k)
-                    n, limit = k, np.int16(np.int64(best[k - 1] >> np.uint64(32)) - 32_768)
+    if members.size:
+        for member in members:
+            n, limit = _keep_unit(sums, limit, np.int64(member) - first, best, n)
+    else:
+        limit = max(limit, _below_best(sums, k))
+        for start in range(0, sums.size, LANES):
+            end = min(start + LANES, sums.size)
+            if end - start < LANES or exceeding(sums, start, sums.dtype.type(limit)) != 0:
+                for unit in range(start, end):
+                    n, limit = _keep_unit(sums, limit, unit, best, n)
     if n > k:
         select_best(best[:n], k)
     return min(n, k)
 
 
 @jit
+def _keep_unit(sums, limit, unit, best, n):
+    """Append a unit if its bound exceeds the limit; return how many there are now, and what the next must exceed."""
+    if sums[unit] <= limit:
+        return n, limit
+    best[n] = entry_of(sums, unit)
+    if n + 1 < best.size:
+        return n + 1, limit
+    k = best.size >> 1
+    select_best(best, k)
+    return k, bound_of(best[k - 1])
+
+
+@jit
+def _below_best(sums, k):
+    """Return a number below which the k-th best bound does not lie: one below the k-th best of the blocks' best."""
+    n_blocks = -(-sums.size // _BLOCK)
+    if k > n_blocks:
+        return np.int64(NEVER)
+    largest = np.empty(n_blocks, np.int64)
+    for block in range(n_blocks):
+        largest[block] = _largest_of_block(sums[block * _BLOCK : (block + 1) * _BLOCK])
+    largest.sort()
+    return largest[n_blocks - k] - 1
+
+
+@jit
+def entry_of(sums, unit):
+    """Return a uint64 that orders units by their bounds, those with equal ones by descending number."""
+    return np.uint64(np.int64(sums[unit]) + 32_768) << np.uint64(32) | np.uint64(~np.uint32(unit))
+
+
+@jit
 def unit_of(entry):
-    """Return the unit of an entry of `best_units`."""
+    """Return the unit in such an entry."""
     return np.int64(~entry & np.uint64(0xFFFFFFFF))
+
+
+@jit
+def bound_of(entry):
+    """Return the bound in such an entry."""
+    return np.int64(entry >> np.uint64(32)) - 32_768
 
 
 @jit

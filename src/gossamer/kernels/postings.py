@@ -156,8 +156,8 @@ def _sort_by_dimension(indptr, dims, highs, lows, ends, units, list_highs, list_
 def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
     """Write the segments of a list whose first posting is ``start``, and return how many there are in all now.
 
-    Segments are ranges of high + low. As many bins go to each as make the sum of the square roots of the counts
-    in them equal: so many large values, which are few but matter, are told apart as the many small ones.
+    Segments are ranges of high + low, made of bins. As many bins go to each as make the sums of their counts to the
+    power of `_EVENNESS` equal: large values, which are few but matter, are told apart nearly as well as small ones.
     """
     key_low, key_high = highs[0] + lows[0], highs[0] + lows[0]
     for i in range(units.size):

@@ -8,19 +8,20 @@ from it on. An entry's row in the latter is shifted by the number of its query, 
 import numpy as np
 
 from gossamer.kernels import jit
-from gossamer.kernels.bounds import steps_per_score
+from gossamer.kernels.bounds import NARROW, WIDE, steps_per_score
 
-COUNT, THRESHOLD, STEPS, SHARED, SHARE, WORK, NORM, LOWEST = range(8)
-"""Ranks found so far; what a score must exceed; steps of a bound in a score of 1; the most dimensions that a unit
-shares with the query; of the threshold, how much the dimensions left out may promise; postings in an average window;
-the query's norm, and its lowest value."""
-N_COLUMNS = 8
+COUNT, THRESHOLD, STEPS, MOST, SHARED, SHARE, WORK, NORM, LOWEST = range(9)
+"""Ranks found so far; what a score must exceed; steps of a bound in a score of 1, and the most of a bound; the most
+dimensions that a unit shares with the query; of the threshold, how much the dimensions left out may promise; postings
+in an average window; the query's norm, and its lowest value."""
+N_COLUMNS = 9
 
 
 @jit
-def prepare(queries, list_dims, lengths, n_windows, longest, capacity, share, min_score, state, entries):
+def prepare(queries, list_dims, lengths, shape, n_windows, share, is_narrow, min_score, state, entries):
     """Fill ``state`` and ``entries``; ``lengths`` are the postings of each dimension, int64."""
     indptr, values, query_lists = queries
+    _, _, longest, capacity, _, lowest_of_rows = shape
     for q in range(state.shape[0]):
         first, last = indptr[q], indptr[q + 1]
         squares, work, lowest = 0.0, 0.0, np.inf
@@ -29,20 +30,33 @@ def prepare(queries, list_dims, lengths, n_windows, longest, capacity, share, mi
             lowest = min(lowest, np.float64(values[entry]))
             work += lengths[list_dims[query_lists[entry]]]
         n_shared = min(last - first, longest)
-        steps = steps_per_score(np.sqrt(squares), capacity, n_shared)
+        # Narrow sums have no number for documents that share nothing, of which a negative threshold wants to know.
+        can_be_narrow = is_narrow and lowest >= 0 and lowest_of_rows >= 0 and min_score >= 0
+        steps, most = choose_steps(np.sqrt(squares), capacity, n_shared, can_be_narrow)
         state[q, COUNT] = 0
         state[q, THRESHOLD] = min_score
         state[q, STEPS] = steps
+        state[q, MOST] = most
         state[q, SHARED] = n_shared
         state[q, SHARE] = share if steps > 0 else 0
         state[q, WORK] = work / n_windows
         state[q, NORM] = np.sqrt(squares)
         state[q, LOWEST] = lowest
+        entries[1, last + q] = 0
         if share > 0:
             sort_entries(first, last, q, values, query_lists, list_dims, lengths, entries)
         else:
             for entry in range(first, last):
                 entries[0, entry] = entry
+
+
+@jit
+def choose_steps(norm, capacity, n_shared, can_be_narrow):
+    """Return the steps in a score of 1, as `steps_per_score` does, and the most of a bound."""
+    steps = steps_per_score(norm, capacity, n_shared, NARROW) if can_be_narrow else 0.0
+    if steps > 0:
+        return steps, NARROW
+    return steps_per_score(norm, capacity, n_shared, WIDE), WIDE
 
 
 @jit
@@ -54,7 +68,6 @@ def sort_entries(first, last, q, values, query_lists, list_dims, lengths, entrie
         promise[i] = -value * value / (1 + lengths[list_dims[query_lists[first + i]]])
     order = np.argsort(promise)
     squares = 0.0
-    entries[1, last + q] = 0
     for place in range(promise.size - 1, -1, -1):
         entry = first + order[place]
         entries[0, first + place] = entry

@@ -11,19 +11,6 @@ Rows = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]
 """``indptr``, ``dims`` and ``values`` of CSR rows."""
 
 
-def build_postings(
-    indptr: NDArray[np.int64], dims: NDArray[np.int32], values: NDArray[np.float32], dim: int, window: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.float32]]:
-    """Return what `gossamer.kernels.postings.build_postings` returns."""
-    n_docs = indptr.size - 1
-    doc_ids = np.repeat(np.arange(n_docs), np.diff(indptr))
-    lists = doc_ids // window * dim + dims
-    order = np.argsort(lists, kind="stable")
-    n_lists = -(-n_docs // window) * dim
-    offsets = np.searchsorted(lists[order], np.arange(n_lists + 1)).astype(np.int64)
-    return offsets, (doc_ids % window).astype(np.uint16)[order], values[order]
-
-
 def score_documents(
     documents: Rows, query_dims: NDArray[np.int32], query_values: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -11,21 +11,24 @@ import numpy as np
 
 from gossamer.kernels import jit
 from gossamer.kernels.bounds import (
+    NARROW,
     NEVER,
     add_bounds,
     best_units,
     collect,
     collect_members,
-    estimate_above,
+    constant_and_fold,
+    count_above,
     keep_members,
     limit_of,
     mark_shared,
     unit_of,
-)  # fmt: skip
+)
 from gossamer.kernels.postings import find_list
 from gossamer.kernels.queries import (
     COUNT,
     LOWEST,
+    MOST,
     NORM,
     SHARE,
     SHARED,
@@ -34,7 +37,7 @@ from gossamer.kernels.queries import (
     WORK,
     n_entries_for,
     prepare,
-)  # fmt: skip
+)
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
 from gossamer.kernels.topk import write_best
 
@@ -67,26 +70,26 @@ def search(
         and of a row; the lowest value.
     queries : indptr, values, lists
         The dimension of entry e is ``list_dims[lists[e]]``. Many queries are faster if ``list_dims`` are distinct.
-    split : share, expected, effort, lengths
+    split : share, expected, effort, is_narrow, lengths
         Of the threshold, how much the dimensions left out may promise, 0 for a scan; of the largest possible score,
         what the k-th best usually has; 1, or less to pass over documents whose bound is not as much better than
-        the k-th best score; the number of postings of each dimension, int64.
-    workspace : sums, units, dense
-        int16, zeros, and so they are left, and int32, with 65,536 places whatever the window, so that no id can lie
-        outside; float32, zeros, and so they are left, with a place for each dimension.
+        the k-th best score; whether sums are narrow where they can be; the number of postings of each dimension, int64.
+    workspace : sums, narrow_sums, units, dense
+        int16, uint8 and int32, with 65,536 places whatever the window, so that no id can lie outside; float32, with a
+        place for each dimension. All but the units are zeros, and so they are left.
     state, entries, ranks
         What has been found from call to call, see `gossamer.kernels.queries`; room for 2k of `gossamer.kernels.topk`
         for each query, where k is at most the number of documents. The call with window 0 sets them.
     doc_ids, scores
         Results go to the query's row.
     """
-    _, window, longest, capacity, _, _ = shape
-    share, _, _, lengths = split
+    window = shape[1]
+    share, _, _, is_narrow, lengths = split
     n_docs = rows[0].size - 1
     n_windows = -(-n_docs // window)
     if first_window == 0:
         prepare(
-            queries, list_dims, lengths, max(1, n_windows), longest, capacity, share, min_score, state, entries
+            queries, list_dims, lengths, shape, max(1, n_windows), share, is_narrow, min_score, state, entries
         )  # fmt: skip
     numbers = np.empty(list_dims.size, np.int64)
     best = np.empty(ranks.shape[1], np.uint64)
@@ -111,7 +114,7 @@ def search(
 @jit
 def search_window(
     lists, rows, shape, number, members, min_score, split, q, queries, list_dims, numbers,
-    workspace, all_state, entries, all_ranks, best, used, weights,
+    workspace, state, entries, ranks, best, used, weights,
 ):  # fmt: skip
     """Add the documents of one window to what was found for query q.
 
@@ -121,12 +124,30 @@ def search_window(
     if start == end:
         return
     used, weights, rests = used[: end - start], weights[: end - start], entries[1, start + q : end + q + 1]
-    _take_entries(entries[0, start:end], numbers, queries, used, weights)
-    state, ranks, units = all_state[q], all_ranks[q], workspace[1]
+    take_entries(entries[0, start:end], numbers, queries, used, weights)
+    wide_sums, narrow_sums, units, dense = workspace
+    n_units = min(shape[1], rows[0].size - 1 - number * shape[1])
+    if state[q, MOST] == NARROW:
+        _search_sums(
+            lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+            narrow_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
+        )  # fmt: skip
+    else:
+        _search_sums(
+            lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+            wide_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
+        )  # fmt: skip
+
+
+@jit
+def _search_sums(
+    lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+    sums, units, dense, state, rests, ranks, best, used, weights,
+):  # fmt: skip
+    """Do so with wide or narrow sums, one for each document of the window."""
     _, window, _, _, radius, lowest = shape
     first = number * window
-    sums = workspace[0][: min(window, rows[0].size - 1 - first)]
-    steps, n_shared = state[STEPS], state[SHARED]
+    steps, most, n_shared = state[STEPS], state[MOST], state[SHARED]
     n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
     is_set = threshold > min_score  # by documents found before, though they may have to be found again
     # Where bounds of 0 count, documents with no posting must not pass for documents with a bound of 0.
@@ -137,28 +158,28 @@ def search_window(
         n_used = n_entries_for(rests, state[SHARE] * goal / radius)
     n_best = 0
     while True:
-        rest, fold = _constant_and_fold(rests, n_used, used.size, radius)
+        rest, fold = constant_and_fold(rests, n_used, radius, _USUAL_REST)
         if is_marked:
             sums[:] = NEVER
             mark_shared(lists, number, used, sums)
         add_bounds(lists, number, used[:n_used], weights, steps, fold, is_split, sums)
         if not is_set and n < ranks.size >> 1 and n_best == 0:
             # The documents with the best bounds set a threshold for the others.
-            limit = limit_of(np.float64(threshold), rest, steps, n_shared)
-            n_best = best_units(sums, limit if is_marked else max(limit, np.int16(0)), members, first, best)
+            limit = limit_of(np.float64(threshold), rest, steps, n_shared, most)
+            n_best = best_units(sums, np.int64(limit if is_marked else max(limit, 0)), members, first, best)
             for i in range(n_best):
                 units[i] = unit_of(best[i])
-            n, threshold = _score(rows, units[:n_best], first, queries, list_dims, q, workspace[2], threshold, n, ranks)
+            n, threshold = _score(rows, units[:n_best], first, queries, list_dims, q, dense, threshold, n, ranks)
         for i in range(n_best):
             sums[unit_of(best[i])] = NEVER
-        limit = limit_of(_to_exceed(threshold, min_score, split[2], is_split), rest, steps, n_shared)
+        limit = limit_of(_to_exceed(threshold, min_score, split[2], is_split), rest, steps, n_shared, most)
         if limit < 0 and rest == 0 and not is_marked:
             if lowest < 0 or state[LOWEST] < 0:
                 is_marked = True
                 continue
             limit = np.int16(0)
         # Bounds that tell few documents apart are told by a glance: to collect them all takes longer than a scan.
-        if is_split and _is_too_dear(state, estimate_above(sums, limit), rows):
+        if is_split and (limit < 0 or _is_too_dear(state, count_above(sums, limit), rows)):
             state[SHARE] /= 2
             sums[:] = 0
             is_split, n_used = False, used.size
@@ -167,27 +188,17 @@ def search_window(
         if is_split:
             _adapt(state, n_units, rows)
         break
-    n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, workspace[2], threshold, n, ranks)
+    n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, dense, threshold, n, ranks)
     state[COUNT], state[THRESHOLD] = n, threshold
 
 
 @jit
-def _take_entries(order, numbers, queries, used, weights):
+def take_entries(order, numbers, queries, used, weights):
     """Write the lists and the values of a query's entries in the order in which they are added."""
     _, values, query_lists = queries
     for place in range(order.size):
         entry = np.int64(order[place])
         used[place], weights[place] = numbers[query_lists[entry]], values[entry]
-
-
-@jit
-def _constant_and_fold(rests, n_used, n_entries, radius):
-    """Return the constant of the bounds and 1 / 2λ, if the first ``n_used`` entries are added up."""
-    if n_used == n_entries:
-        return 0.0, 0.0
-    rest = rests[n_used]
-    fold = rest / (2 * _USUAL_REST * radius)
-    return radius * radius * fold + rest * rest / (4 * fold), fold
 
 
 @jit
