@@ -23,7 +23,7 @@ _K = 10  # results of a query of the sample
 _SAMPLE_SIZE = 100
 _N_ROUNDS = 2
 _SHARES = (0.3, 0.5)  # of the threshold, tried for a split
-_BLOCK_SHARES = (0.3, 0.4)  # and for block max
+_BLOCK_SHARES = (0.0, 0.3, 0.4)  # and for block max
 _MIN_DOCS = 4096  # of fewer, a scan takes no longer than the other plans could save
 # Of distinct dimensions of blocks to nonzeros of rows: with more, hardly a block would stay closed.
 _MOST_PAIRS = 0.6

@@ -43,7 +43,7 @@ _BLOCK_COST, _OPEN_ENTRY_COST = 1200, 1.0
 _AT_ONCE = 4  # blocks that are opened before the threshold is raised, once it is near the k-th score
 _AHEAD = 2  # blocks between the one whose parts are bounded and the one whose parts are fetched
 _LARGEST_WEIGHT = 4095  # of a query's entries, as integers
-_FIRST = 4  # blocks that set a threshold for the others, and more if k does not fit one
+_FIRST = 3  # blocks that set a threshold for the others, and more if k does not fit one
 _USUAL_REST = 0.5  # norm outside the lists that were added, of a row near the threshold, as a share of its norm
 _TOO_DEAR = 0.8  # what opening blocks may take, as a share of a scan of their rows, which is done instead
 
