@@ -56,7 +56,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.encoding": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
-    "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
+    "learning.training": (
+        DATA | ENCODING | {"learning.training"},
+        {"numpy", "torch", "lightning", "rich", "safetensors"},
+    ),
     "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
     "cli": (SEARCH | {"baselines", "learning", "study", "cli"}, {"numpy", "typer", "rich", "PIL"}),
 }

@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from typing import get_type_hints
 
 import pytest
@@ -172,4 +177,41 @@ def test_overwrite_replaces_an_older_model(gossamer, images, tmp_path, small):
     for seed in (0, 1):
         gossamer("train", images, "--out", tmp_path / "model", "--overwrite", *small, "--seed", seed)
     assert json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]["seed"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_model(gossamer, read_json, images, tmp_path, small):
+    out, kept = tmp_path / "model", tmp_path / ".model.checkpoints"
+    command = ("train", str(images), "--out", str(out), *map(str, small), "--steps", "300", "--checkpoint-every", "50")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from gossamer.cli import main; main()", *command],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as program:  # fmt: skip
+        while program.poll() is None and not kept.exists():
+            time.sleep(0.02)
+        program.send_signal(signal.SIGINT)
+        stderr = program.communicate(timeout=60)[1]
+    assert program.returncode == 130, stderr
+    last = " ".join(stderr.split("interrupted")[-1].split())
+    assert re.fullmatch(r": \d+ of 300 steps are kept in .*; go on by the same call with --resume .*", last)
+    assert not out.exists()
+    unasked = gossamer(*command, status=2)
+    assert "go on with --resume" in unasked.stderr
+    other = gossamer(*command, "--resume", "--seed", 1, status=2)
+    assert "is of a run with seed 0; this one has 1" in other.stderr
+    resumed = read_json(*command, "--resume")
+    assert resumed["fingerprint"] == Encoder.from_pretrained(out).fingerprint
+    assert not kept.exists()
+    whole = read_json(*command[:3], str(tmp_path / "whole"), *command[4:])
+    assert resumed["fingerprint"] == whole["fingerprint"]
+
+
+def test_an_old_checkpoint_is_dropped_by_overwrite_and_none_is_an_error_of_resume(gossamer, images, tmp_path, small):
+    none = gossamer("train", images, "--out", tmp_path / "model", *small, "--resume", status=2)
+    assert "holds none to go on from" in none.stderr
+    old = tmp_path / ".model.checkpoints" / "step-000000004"
+    old.mkdir(parents=True)
+    (old / "state.json").write_text("{}")
+    gossamer("train", images, "--out", tmp_path / "model", *small, status=2)
+    gossamer("train", images, "--out", tmp_path / "model", *small, "--overwrite")
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

@@ -109,6 +109,12 @@ def train(
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
     device: DeviceOption = "auto",
+    checkpoint_every: Annotated[
+        int | None, _setting("--checkpoint-every", "Steps between checkpoints, which are kept beside MODEL.", 200)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of the same command that was stopped.")
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,9 +122,19 @@ def train(
     from gossamer.datasets.images import ImageCollection
     from gossamer.learning.encoder import EncoderConfig
     from gossamer.learning.pretrained import CONFIG
-    from gossamer.learning.training import AffineAugmentation, Preset, TrainingConfig, find_preset, train_encoder
+    from gossamer.learning.training import (
+        AffineAugmentation,
+        Preset,
+        TrainingConfig,
+        find_preset,
+        remove_checkpoints,
+        train_encoder,
+    )
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
+    checkpoints = out.absolute().parent / f".{out.name}.checkpoints"
+    if overwrite and not resume:
+        remove_checkpoints(checkpoints)
     if activation == DENSE_ACTIVATION:
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
         dim = DENSE_DIM if dim is None else dim
@@ -163,9 +179,18 @@ def train(
             on_progress=partial(progress, "read images"),
         )
     encoder_config = dataclasses.replace(encoder_config, channels=images.pixels.shape[1])
-    trained = train_encoder(images, encoder_config, training_config, progress=True)
+    trained = train_encoder(
+        images,
+        encoder_config,
+        training_config,
+        checkpoint_dir=checkpoints,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        progress=True,
+    )
     metrics = {**trained.metrics, "n_unreadable": images.n_unreadable, "history": trained.history}
     trained.encoder.save_pretrained(out, metrics=metrics, overwrite=overwrite)
+    remove_checkpoints(checkpoints)
     record = {
         "model": str(out),
         "images": len(images),

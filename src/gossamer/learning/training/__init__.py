@@ -1,6 +1,7 @@
 """Train an encoder on labeled images, by Lightning."""
 
 from gossamer.learning.training.augmentation import AffineAugmentation
+from gossamer.learning.training.checkpoints import remove_checkpoints
 from gossamer.learning.training.config import PRESETS, Preset, TrainingConfig, find_preset
 from gossamer.learning.training.image_data import ImageBatch, ImageDataModule
 from gossamer.learning.training.run import TrainedEncoder, train_encoder
@@ -16,5 +17,6 @@ __all__ = [
     "TrainedEncoder",
     "TrainingConfig",
     "find_preset",
+    "remove_checkpoints",
     "train_encoder",
 ]

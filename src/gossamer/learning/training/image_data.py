@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gossamer.arrays import OffsetArray
 from gossamer.errors import DataError, TrainingError
@@ -98,17 +98,40 @@ class ImageDataModule(LightningDataModule):
             else BalancedRows(targets, batch_size=batch_size, rows_per_class=rows_per_class, seed=seed)
         )
         self._batches = _StepBatches(images.pixels, targets, steps, rows)
+        self._first_step = 0
         self.validation = validation
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
-        """Return the batches in the order of their steps."""
-        return DataLoader(self._batches, batch_size=None)
+        """Return the batches in the order of their steps, from the first that is to be done."""
+        return DataLoader(self._batches, batch_size=None, sampler=_Steps(self._first_step, len(self._batches)))
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return the pixels to validate on, in order."""
         if self.validation is None:
             raise DataError("validation: expected images to validate on; the data module has none")
         return DataLoader(_PixelBatches(self.validation.pixels), batch_size=None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many steps are done, for a checkpoint."""
+        assert self.trainer is not None
+        return {"steps_done": self.trainer.global_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on behind the steps that were done."""
+        self._first_step = state_dict["steps_done"]
+
+
+class _Steps(Sampler[int]):
+    """The steps that are left; its length is that of all of them, as Lightning counts."""
+
+    def __init__(self, first: int, steps: int) -> None:
+        self._first, self._steps = first, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self._first, self._steps))
 
 
 class _StepBatches(Dataset[ImageBatch]):

@@ -7,7 +7,8 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from gossamer.learning.calibration import calibrate
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
+from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
@@ -54,13 +56,19 @@ def train_encoder(
     validation: LabeledImages | None = None,
     backbone: nn.Module | None = None,
     objective: LossFunction | None = None,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     progress: bool = False,
     description: str = "train",
 ) -> TrainedEncoder:
     """Learn an encoder from labeled images.
 
     Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder. Leaves no
-    files, no log and no trace in the random generators of the process.
+    files, no log and no trace in the random generators of the process, but for checkpoints that are
+    asked for. With those, a run that was killed goes on where the last one was written, and ends with
+    the same weights, bit for bit, as one that was not (on the same machine); Ctrl-C lets the step at
+    work end, writes one and raises KeyboardInterrupt, and a second one stops at once.
 
     Parameters
     ----------
@@ -78,6 +86,15 @@ def train_encoder(
         The caller's own loss, where ``config.loss`` is ``custom``: a function of embeddings, shape
         (b, dim), and targets, shape (b,), from 0 to n_classes − 1, that returns a number. A module is
         trained in place, with the encoder.
+    checkpoint_dir : str or Path, optional
+        The folder for checkpoints, made if it is not there; None to write none. The last one stays when
+        training is done, so that nothing is lost before the model is saved: then call
+        `gossamer.learning.training.remove_checkpoints`.
+    checkpoint_every : int, optional
+        Steps between two; None for ``config.validate_every``. Only the newest is kept: three times the
+        weights in size.
+    resume : bool
+        Whether to go on from the checkpoint in ``checkpoint_dir``.
     progress : bool
         Whether to draw a progress bar on stderr.
     description : str
@@ -94,12 +111,28 @@ def train_encoder(
         If a setting is unknown or the device is not there.
     ShapeError
         If the images are not of the encoder's shape.
+    OutputExistsError
+        If there is a checkpoint and this run is not to go on from it.
+    NotFoundError
+        If there is none to go on from.
+    MismatchError
+        If it is of other images or settings, or another version of Gossamer or torch wrote it.
+    FormatError
+        If it is damaged.
     """
     device = pick_device(config.device)
     is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
     if is_sparse and budget is not None and budget > encoder_config.dim:
         raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
     data = _data_module(images, config, validation)
+    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
+    if resume and checkpoint_dir is None:
+        raise ConfigError("resume: expected checkpoint_dir with it; got None")
+    checkpoints = None
+    if checkpoint_dir is not None:
+        run = identity({**dataclasses.asdict(encoder_config), **dataclasses.asdict(config)}, images, validation)
+        every = config.validate_every if checkpoint_every is None else checkpoint_every
+        checkpoints = Checkpoints(Path(checkpoint_dir), every=every, run=run, resume=resume)
     cuda = list(range(torch.cuda.device_count()))
     with (
         _quiet_lightning(),
@@ -107,7 +140,7 @@ def train_encoder(
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
     ):
         torch.manual_seed(config.seed)
-        encoder = Encoder(_with_pixel_statistics(encoder_config, images.pixels), backbone)
+        encoder = Encoder(encoder_config, backbone)
         task = SparseEmbeddingTask(
             encoder,
             config,
@@ -117,7 +150,7 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None)
+        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None, checkpoints)
         if validation is not None and config.steps % config.validate_every != 0:
             trainer.validate(task, datamodule=data, verbose=False)
         if is_sparse and budget is not None:
@@ -125,7 +158,7 @@ def train_encoder(
             if validation is not None:
                 task.history.append({**task.history[-1], "is_calibrated": True})
                 trainer.validate(task, datamodule=data, verbose=False)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start + (checkpoints.seconds_before if checkpoints else 0.0)
     metrics = _metrics(task, data, seconds)
     task.objective.cpu()  # a caller's is back where it came from
     return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
@@ -143,7 +176,11 @@ def _data_module(images: LabeledImages, config: TrainingConfig, validation: Labe
 
 
 def _fit(
-    task: SparseEmbeddingTask, data: ImageDataModule, device: torch.device, bar: TrainingProgress | None
+    task: SparseEmbeddingTask,
+    data: ImageDataModule,
+    device: torch.device,
+    bar: TrainingProgress | None,
+    checkpoints: Checkpoints | None,
 ) -> Trainer:
     config = task.config
     trainer = Trainer(
@@ -153,18 +190,22 @@ def _fit(
         limit_val_batches=0 if data.validation is None else None,
         val_check_interval=min(config.validate_every, config.steps),
         num_sanity_val_steps=0,
-        callbacks=[bar] if bar else [],
+        callbacks=[part for part in (checkpoints, bar) if part is not None],
+        plugins=[SafeCheckpointIO()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     try:
-        trainer.fit(task, datamodule=data)
+        with nullcontext() if checkpoints is None else checkpoints.interrupts:
+            trainer.fit(task, datamodule=data, ckpt_path=None if checkpoints is None else checkpoints.resumed)
     except SystemExit as stop:
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into an exit
+        raise KeyboardInterrupt(*stop.__context__.args) from None  # Lightning turns Ctrl-C into an exit
+    if checkpoints is not None and checkpoints.interrupts.has_come:
+        raise KeyboardInterrupt(checkpoints.sentence)  # within the last step
     return trainer
 
 
@@ -206,6 +247,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Batches are slices of memory: worker processes would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers")
+            # Ours begins at the step that is to be done.
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
             # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
             yield

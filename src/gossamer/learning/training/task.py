@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -100,8 +102,9 @@ class SparseEmbeddingTask(LightningModule):
 
     def training_step(self, batch: ImageBatch) -> Tensor:
         """Return the loss of one batch; errors as in `train_encoder`."""
-        embeddings = self._embed(batch)
-        loss: Tensor = self.objective(embeddings, batch.targets)
+        with self._keyed_randomness(batch):
+            embeddings = self._embed(batch)
+            loss: Tensor = self.objective(embeddings, batch.targets)
         # Rows that were drawn class by class are not independent: pairs of one class would be too many.
         penalty = self.regularizer(embeddings, batch.targets if self._is_balanced else None)
         weight = self._schedule.at(batch.step)
@@ -115,6 +118,17 @@ class SparseEmbeddingTask(LightningModule):
         if (batch.step + 1) % LOG_EVERY == 0 or batch.step + 1 == self.config.steps:
             self._record()
         return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what is in no module: the history, and which dimensions are idle."""
+        checkpoint["history"], checkpoint["revived_dims"] = self.history, self._n_revived
+        checkpoint["revival"] = None if self._revival is None else self._revival.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what `on_save_checkpoint` added."""
+        self.history, self._n_revived = checkpoint["history"], checkpoint["revived_dims"]
+        if self._revival is not None:
+            self._revival.load_state_dict(checkpoint["revival"])
 
     def on_train_batch_end(self, outputs: Any, batch: ImageBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Start dead dimensions afresh, while there is time left to learn them."""
@@ -149,18 +163,24 @@ class SparseEmbeddingTask(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _embed(self, batch: ImageBatch) -> Tensor:
-        """Augment and encode, with randomness of this step alone; the caller's generators are untouched."""
-        key = _key(self.config.seed, batch.step)
+        """Augment and encode."""
         images = batch.pixels.float()
         if self.config.augmentation is not None:
+            key = _key(self.config.seed, batch.step)
             images = self.config.augmentation(images, torch.Generator().manual_seed(key))
-        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
-            # For dropout in a backbone. torch.manual_seed would reach devices that are not forked.
-            torch.default_generator.manual_seed(key)
-            if images.is_cuda:
-                torch.cuda.manual_seed(key)
-            embeddings: Tensor = self.encoder(images)
+        embeddings: Tensor = self.encoder(images)
         return embeddings
+
+    @contextmanager
+    def _keyed_randomness(self, batch: ImageBatch) -> Iterator[None]:
+        """Seed torch by seed and step, for dropout in a backbone or draws in a loss; then restore its state."""
+        key, device = _key(self.config.seed, batch.step), batch.pixels.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # torch.manual_seed would reach devices that are not forked.
+            torch.default_generator.manual_seed(key)
+            if device.type == "cuda":
+                torch.cuda.manual_seed(key)
+            yield
 
     def _record(self) -> dict[str, Any]:
         """Return the history's row of the last step, added if it is not there."""
