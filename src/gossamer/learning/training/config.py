@@ -12,6 +12,8 @@ from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
 from gossamer.learning.training.augmentation import AffineAugmentation
 
+STOP_ON, PRECISIONS = ("hit-rate", "budget"), ("float32", "bf16")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -53,6 +55,18 @@ class TrainingConfig:
         Random changes of the images; None for none.
     validate_every : int
         Steps between validations; there is one at the end in any case.
+    patience : int, optional
+        After how many validations in a row to stop early, of those after ``ramp_end``; None to take all
+        steps. The learning rate has not fallen to 0 then. See `gossamer.learning.training.stopping`.
+    stop_on : str
+        ``hit-rate``: validations that bring no better one, and the weights of the best are kept;
+        ``budget``: those that cost no more than the budget, and the last weights are kept.
+    precision : str
+        ``float32``, or ``bf16``: the encoder in mixed precision, loss and penalty in float32 all the same.
+    devices : int
+        How many GPUs, or processes on a CPU, share each batch, with the same result as one but for
+        rounding. For more than one the program, which must be a file, is started once more for each, so
+        that it may train only once; these end when training does, and one goes on.
     seed : int
         The same seed gives the same weights on the same machine, at least 0.
     device : str
@@ -81,15 +95,19 @@ class TrainingConfig:
     revive_after: int | None = None
     augmentation: AffineAugmentation | None = field(default_factory=AffineAugmentation)
     validate_every: int = 200
+    patience: int | None = None
+    stop_on: str = "hit-rate"
+    precision: str = "float32"
+    devices: int = 1
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, lowest in (("steps", 1), ("batch_size", 2), ("validate_every", 1), ("seed", 0)):
+        for name, lowest in (("steps", 1), ("batch_size", 2), ("validate_every", 1), ("devices", 1), ("seed", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < lowest:
                 raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
-        for name in ("revive_after", "rows_per_class"):
+        for name in ("revive_after", "rows_per_class", "patience"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigError(f"{name}: expected a whole number of at least 1; got {value!r}")
@@ -98,6 +116,13 @@ class TrainingConfig:
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
         if self.flops_per_document is not None and not 0 < self.flops_per_document < math.inf:
             raise ConfigError(f"flops_per_document: expected a finite number above 0; got {self.flops_per_document}")
+        for name, known in (("stop_on", STOP_ON), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"batch_size: expected a multiple of devices = {self.devices}, which share it; got {self.batch_size}"
+            )
         if self.regularizer not in REGULARIZERS:
             raise ConfigError(f"regularizer: expected one of {', '.join(REGULARIZERS)}; got {self.regularizer!r}")
         if not 0 <= self.ramp_start <= self.ramp_end <= 1:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import nn
 
@@ -26,6 +27,8 @@ from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
+from gossamer.learning.training.ranks import check_program, ended_ranks, joined_batch_norms
+from gossamer.learning.training.stopping import CostLimit, EarlyStop
 from gossamer.learning.training.task import SparseEmbeddingTask
 
 if TYPE_CHECKING:
@@ -138,6 +141,7 @@ def train_encoder(
         _quiet_lightning(),
         torch.random.fork_rng(devices=cuda),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
+        ended_ranks() if config.devices > 1 else nullcontext(),
     ):
         torch.manual_seed(config.seed)
         encoder = Encoder(encoder_config, backbone)
@@ -150,9 +154,13 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None, checkpoints)
-        if validation is not None and config.steps % config.validate_every != 0:
+        stop = _early_stop(task, has_validation=validation is not None)
+        bar = TrainingProgress(description) if progress else None
+        trainer = _fit(task, data, device, checkpoints, [part for part in (checkpoints, stop, bar) if part])
+        if validation is not None and not task.is_validated:
             trainer.validate(task, datamodule=data, verbose=False)
+        if stop is not None:
+            stop.restore(task)
         if is_sparse and budget is not None:
             calibrate(encoder, images.pixels, flops_per_document=budget, device=str(device))
             if validation is not None:
@@ -175,22 +183,53 @@ def _data_module(images: LabeledImages, config: TrainingConfig, validation: Labe
     )
 
 
+def _early_stop(task: SparseEmbeddingTask, *, has_validation: bool) -> EarlyStop | None:
+    config = task.config
+    if config.patience is None:
+        return None
+    if not has_validation:
+        raise ConfigError("patience: expected validation images with it; got None")
+    if config.stop_on == "budget" and config.flops_per_document is None:
+        raise ConfigError("stop_on: expected flops_per_document with 'budget'; got None")
+    return EarlyStop(
+        patience=config.patience,
+        first_step=round(config.ramp_end * config.steps),
+        limit=CostLimit("flops_per_document", config.flops_per_document or 0) if config.stop_on == "budget" else None,
+    )
+
+
+def _devices(config: TrainingConfig, device: torch.device) -> list[int] | int:
+    """Return what Lightning is to train on, if it is there."""
+    if config.devices == 1:
+        return [device.index or 0] if device.type == "cuda" else 1
+    check_program()
+    if device.type == "cuda" and (device.index is not None or config.devices > torch.cuda.device_count()):
+        raise ConfigError(
+            f"devices: expected at most {torch.cuda.device_count()}, with device cuda; "
+            f"got {config.devices} and {config.device!r}"
+        )
+    return config.devices
+
+
 def _fit(
     task: SparseEmbeddingTask,
     data: ImageDataModule,
     device: torch.device,
-    bar: TrainingProgress | None,
     checkpoints: Checkpoints | None,
+    callbacks: list[Callback],
 ) -> Trainer:
     config = task.config
     trainer = Trainer(
         accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=_devices(config, device),
+        strategy="ddp" if config.devices > 1 else "auto",
+        use_distributed_sampler=False,  # every rank takes its rows of each batch by itself
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         max_epochs=1,
         limit_val_batches=0 if data.validation is None else None,
         val_check_interval=min(config.validate_every, config.steps),
         num_sanity_val_steps=0,
-        callbacks=[part for part in (checkpoints, bar) if part is not None],
+        callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
         logger=False,
         enable_checkpointing=False,
@@ -198,7 +237,7 @@ def _fit(
         enable_model_summary=False,
     )
     try:
-        with nullcontext() if checkpoints is None else checkpoints.interrupts:
+        with nullcontext() if checkpoints is None else checkpoints.interrupts, joined_batch_norms(task):
             trainer.fit(task, datamodule=data, ckpt_path=None if checkpoints is None else checkpoints.resumed)
     except SystemExit as stop:
         if not isinstance(stop.__context__, KeyboardInterrupt):

@@ -22,6 +22,7 @@ from gossamer.learning.regularizers import make_regularizer
 from gossamer.learning.revival import DeadDimRevival
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageBatch
+from gossamer.learning.training.ranks import joined_rows, own_rows
 
 LOG_EVERY = 10
 """Steps between two rows of the history."""
@@ -58,7 +59,8 @@ class SparseEmbeddingTask(LightningModule):
         A row for every tenth step, the last one and each validation: ``step`` (steps done), ``loss``,
         ``penalty``, ``weight``; after a validation also the fields of
         `gossamer.learning.health.HealthReport`. Where `train_encoder` calibrates and validates, a last
-        row with ``is_calibrated`` repeats the step with the fields after calibration. With
+        row with ``is_calibrated`` repeats the step with the fields after calibration; one with
+        ``is_restored`` says that the encoder is that of an earlier step. With
         ``config.revive_after``, ``revived_dims`` counts those that started afresh so far.
     """
 
@@ -102,11 +104,14 @@ class SparseEmbeddingTask(LightningModule):
 
     def training_step(self, batch: ImageBatch) -> Tensor:
         """Return the loss of one batch; errors as in `train_encoder`."""
+        own = own_rows()
         with self._keyed_randomness(batch):
-            embeddings = self._embed(batch)
-            loss: Tensor = self.objective(embeddings, batch.targets)
+            embeddings = self._embed(batch, own)
+            # Angles and exponentials: half precision has too few digits for them.
+            with torch.autocast(embeddings.device.type, enabled=False):
+                loss: Tensor = self.objective(joined_rows(embeddings), batch.targets)
         # Rows that were drawn class by class are not independent: pairs of one class would be too many.
-        penalty = self.regularizer(embeddings, batch.targets if self._is_balanced else None)
+        penalty = self.regularizer(embeddings, batch.targets[own] if self._is_balanced else None)
         weight = self._schedule.at(batch.step)
         total: Tensor = loss + weight * penalty
         if not torch.isfinite(total):
@@ -162,25 +167,36 @@ class SparseEmbeddingTask(LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, config.learning_rate_share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _embed(self, batch: ImageBatch) -> Tensor:
-        """Augment and encode."""
+    def _embed(self, batch: ImageBatch, own: slice) -> Tensor:
+        """Augment a batch, as one device would, and encode the rows of this one."""
         images = batch.pixels.float()
         if self.config.augmentation is not None:
             key = _key(self.config.seed, batch.step)
             images = self.config.augmentation(images, torch.Generator().manual_seed(key))
-        embeddings: Tensor = self.encoder(images)
+        embeddings: Tensor = self.encoder(images[own])
         return embeddings
 
     @contextmanager
     def _keyed_randomness(self, batch: ImageBatch) -> Iterator[None]:
         """Seed torch by seed and step, for dropout in a backbone or draws in a loss; then restore its state."""
-        key, device = _key(self.config.seed, batch.step), batch.pixels.device
+        # Each rank has other rows, so that it draws other numbers for them.
+        key, device = _key(self.config.seed, batch.step) + self.global_rank, batch.pixels.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             # torch.manual_seed would reach devices that are not forked.
             torch.default_generator.manual_seed(key)
             if device.type == "cuda":
                 torch.cuda.manual_seed(key)
             yield
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the encoder was validated as it is after the last step."""
+        return "flops_per_document" in self.history[-1] and self.history[-1]["step"] == self._last_row["step"]
+
+    def go_back(self, row: dict[str, Any]) -> None:
+        """Say in the history that the encoder is again that of an earlier row."""
+        self._last_row = row
+        self.history.append({**row, "is_restored": True})
 
     def _record(self) -> dict[str, Any]:
         """Return the history's row of the last step, added if it is not there."""
