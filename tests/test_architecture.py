@@ -15,7 +15,16 @@ DATA = BASE | {"files", "catalog", "embeddings", "results", "metrics", "datasets
 SEARCH = DATA | {"kernels", "index"}
 LEAVES = {
     f"learning.{name}"
-    for name in ("activations", "backbones", "budget", "devices", "objectives", "pretrained", "regularizers")
+    for name in (
+        "activations",
+        "backbones",
+        "budget",
+        "devices",
+        "model_card",
+        "objectives",
+        "pretrained",
+        "regularizers",
+    )
 }
 ENCODER = LEAVES | {"learning.heads", "learning.encoder"}
 ENCODING = ENCODER | {
@@ -49,7 +58,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.cost": (DATA | LEAVES | {"index"}, {"numpy", "torch"}),
     "learning.regularizers": (DATA | {"learning.regularizers"}, {"torch"}),
     "learning.objectives": (DATA, {"torch", "pytorch_metric_learning"}),
-    "learning.pretrained": (DATA, {"torch", "safetensors"}),
+    "learning.pretrained": (DATA | {"learning.model_card"}, {"torch", "safetensors"}),
+    "learning.model_card": (set(), set()),
     "learning.heads": (DATA | LEAVES, {"torch"}),
     "learning.encoder": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),

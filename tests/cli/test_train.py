@@ -22,7 +22,8 @@ from gossamer.learning.training import PRESETS, TrainingConfig
 
 
 def test_a_model_folder_holds_settings_weights_and_metrics(model):
-    assert sorted(file.name for file in model.iterdir()) == ["config.json", "metrics.json", "model.safetensors"]
+    names = ["README.md", "config.json", "metrics.json", "model.safetensors"]
+    assert sorted(file.name for file in model.iterdir()) == names
     encoder = Encoder.from_pretrained(model)
     assert (encoder.config.dim, encoder.config.image_size, encoder.config.channels) == (64, 12, 1)
     metrics = json.loads((model / "metrics.json").read_text())
