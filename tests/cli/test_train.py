@@ -81,13 +81,13 @@ def test_the_defaults_in_the_help_are_those_of_the_library():
     defaults = {
         field.name: field.default for config in (EncoderConfig, TrainingConfig) for field in dataclasses.fields(config)
     }
-    left_to_the_loss = ("margin", "scale", "rows_per_class", "nnz_per_row")
+    left_to_the_loss = ("margin", "scale", "rows_per_class", "nnz_per_row", "revive_after", "patience")
     shown = {
         name: hint.__metadata__[0].show_default
         for name, hint in get_type_hints(train, include_extras=True).items()
         if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_the_loss
     }
-    assert len(shown) == 15
+    assert len(shown) == 19
     assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
 
 
@@ -127,9 +127,30 @@ def test_losses_and_activations_take_their_settings(gossamer, images, tmp_path, 
     assert (settings["loss"], settings["margin"], settings["rows_per_class"]) == ("contrastive", 0.8, 3)
 
 
+def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, tmp_path, small):
+    (tmp_path / "unseen.txt").write_text("class1\nclass4\n")
+    gossamer(
+        "train", images, "--out", tmp_path / "model", *small, "--validation-classes", tmp_path / "unseen.txt",
+        "--validate-every", 2, "--patience", 2, "--ramp-end", 0.2, "--precision", "bf16", "--revive-after", 1,
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["n_images"], metrics["n_classes"]) == (20, 4)
+    settings = metrics["settings"]
+    assert (settings["patience"], settings["precision"], settings["revive_after"]) == (2, "bf16", 1)
+    validated = [row["step"] for row in metrics["history"] if "hit_rate_at_1" in row]
+    assert validated[:2] == [2, 4]
+    assert max(validated) < 40
+    assert metrics["history"][-1]["revived_dims"] > 0
+    assert "| hit rate@1 |" in (tmp_path / "model" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--patience", 2), "error: patience: expected validation images with it"),
+        (("--devices", 2, "--batch-size", 5), "error: batch_size: expected a multiple of devices = 2"),
+        (("--precision", "fp8"), "error: precision: expected one of float32, bf16"),
+        (("--checkpoint-every", 0), "error: checkpoint_every: expected"),
         (("--preset", "paper-food"), "error: preset: expected one of paper-face, paper-cifar; got 'paper-food'"),
         (("--margin", -1), "error: margin: expected"),
         (("--loss", "n-pairs", "--rows-per-class", 3), "error: batch_size: expected a multiple of rows_per_class"),

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from gossamer.cli.options import (
@@ -96,6 +97,10 @@ def train(
     ramp_end: Annotated[
         float | None, _setting("--ramp-end", "Share of the steps after which the weight holds.", 0.7)
     ] = None,
+    revive_after: Annotated[
+        int | None,
+        _setting("--revive-after", "Steps in which no image uses a dimension, after which it starts afresh.", "never"),
+    ] = None,
     augmentation: Annotated[
         bool | None,
         typer.Option(
@@ -107,6 +112,27 @@ def train(
     steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 1600)] = None,
     batch_size: Annotated[int | None, _setting("--batch-size", "Images in a batch.", 128)] = None,
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
+    validation_classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation-classes",
+            metavar="FILE",
+            help="Classes of DATA, one a line, that are not learned from but measured on while training.",
+            show_default=False,
+        ),
+    ] = None,
+    validate_every: Annotated[int | None, _setting("--validate-every", "Steps between validations.", 200)] = None,
+    patience: Annotated[
+        int | None,
+        _setting("--patience", "Validations in a row without a better hit rate, after which to stop.", "none"),
+    ] = None,
+    stop_on: Annotated[
+        str | None, _setting("--stop-on", "hit-rate, or budget: validations that cost no more.", "hit-rate")
+    ] = None,
+    precision: Annotated[str | None, _setting("--precision", "float32, or bf16: mixed precision.", "float32")] = None,
+    devices: Annotated[
+        int | None, _setting("--devices", "GPUs, or processes on a CPU, that share each batch.", 1)
+    ] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
     device: DeviceOption = "auto",
     checkpoint_every: Annotated[
@@ -162,6 +188,12 @@ def train(
         flops_per_document=flops_per_document,
         ramp_start=ramp_start,
         ramp_end=ramp_end,
+        revive_after=revive_after,
+        validate_every=validate_every,
+        patience=patience,
+        stop_on=stop_on,
+        precision=precision,
+        devices=devices,
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
@@ -170,7 +202,8 @@ def train(
     if augmentation is not None:
         settings["augmentation"] = (base.training.augmentation or AffineAugmentation()) if augmentation else None
     training_config = dataclasses.replace(base.training, device=device, **settings)
-    collection = ImageCollection.open(data, labels=labels or (), label_column=label_column, classes=classes)
+    find = partial(ImageCollection.open, data, labels=labels or (), label_column=label_column)
+    collection = find(classes=classes)
     with ProgressBars() as progress:
         images = collection.decode(
             size=encoder_config.image_size,
@@ -178,11 +211,21 @@ def train(
             skip_unreadable=skip_unreadable,
             on_progress=partial(progress, "read images"),
         )
+        validation = None
+        if validation_classes is not None:
+            validation = find(classes=validation_classes).decode(
+                size=encoder_config.image_size,
+                channels=images.pixels.shape[1],
+                skip_unreadable=skip_unreadable,
+                on_progress=partial(progress, "read images to measure on"),
+            )
+            images = images.take(np.flatnonzero(~np.isin(images.labels, validation.labels)))
     encoder_config = dataclasses.replace(encoder_config, channels=images.pixels.shape[1])
     trained = train_encoder(
         images,
         encoder_config,
         training_config,
+        validation=validation,
         checkpoint_dir=checkpoints,
         checkpoint_every=checkpoint_every,
         resume=resume,

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -275,13 +276,33 @@ def test_a_run_leaves_no_trace_in_the_process(images):
     assert [logging.getLogger(f"lightning.{name}").level for name in ("pytorch", "fabric")] == levels
 
 
-def test_the_progress_bar_is_drawn_on_stderr(images, capfd):
-    train_encoder(images, OPEN, dataclasses.replace(BRIEF, steps=12), progress=True, description="sparse")
+def test_the_progress_bar_shows_steps_time_left_and_figures_on_stderr(images, unseen_images, capfd):
+    config = dataclasses.replace(BRIEF, steps=12, validate_every=6)
+    trained = train_encoder(images, OPEN, config, validation=unseen_images, progress=True, description="sparse")
     out, err = capfd.readouterr()
     assert out == ""
-    assert "sparse" in err
-    assert "12/12" in err
-    assert "loss" in err
+    bar = " ".join(err.split())
+    row = trained.history[-1]
+    assert re.search(r"sparse .* 12/12 \d:\d\d:\d\d loss", bar)
+    assert f"loss {row['loss']:.2f} penalty {row['penalty']:.3g} λ {row['weight']:.3g} hit rate" in bar
+
+
+def test_mixed_precision_trains_about_the_same_with_losses_in_float32(images):
+    dtypes = []
+
+    def loss(embeddings, targets):
+        dtypes.append((embeddings @ embeddings.T).dtype)
+        return nn.functional.cross_entropy(32 * embeddings[:, :8], targets)
+
+    config = dataclasses.replace(BRIEF, steps=40, loss="custom", weight=0.0)
+    full = train_encoder(images, OPEN, config, objective=loss)
+    mixed = train_encoder(images, OPEN, dataclasses.replace(config, precision="bf16"), objective=loss)
+    assert set(dtypes) == {torch.float32}
+    assert {weights.dtype for weights in mixed.encoder.parameters()} == {torch.float32}
+    assert mixed.encoder.fingerprint != full.encoder.fingerprint
+    losses = [trained.history[-1]["loss"] for trained in (full, mixed)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert losses[1] < 0.8 * mixed.history[0]["loss"]
 
 
 @pytest.mark.parametrize(

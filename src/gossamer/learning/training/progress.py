@@ -8,12 +8,13 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from gossamer.learning.training.task import SparseEmbeddingTask
 
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, loss, penalty and weight.
+    """Draw steps done, time left, loss, penalty, λ, and the hit rate of the last validation.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -22,9 +23,10 @@ class TrainingProgress(Callback):
     def __init__(self, description: str) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            # In a narrow terminal the figures are cut off, not the time left.
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("{task.fields[figures]}"),
             console=Console(stderr=True),
         )
@@ -41,7 +43,9 @@ class TrainingProgress(Callback):
         figures = ""
         if task.history:
             row = task.history[-1]
-            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.0f}"
+            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.3g}  λ {row['weight']:.3g}"
+            rates = [row["hit_rate_at_1"] for row in task.history if row.get("hit_rate_at_1") is not None]
+            figures += f"  hit rate {rates[-1]:.3f}" if rates else ""
         self._bar.update(self._training, completed=trainer.global_step, figures=figures)
 
     def on_train_end(self, *_: Any) -> None:
