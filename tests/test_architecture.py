@@ -54,6 +54,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
+    "learning.backbones.frozen_vision": (BASE, {"torch", "transformers"}),
     "learning.budget": (DATA | {"learning.budget"}, {"numpy"}),
     "learning.cost": (DATA | LEAVES | {"index"}, {"numpy", "torch"}),
     "learning.regularizers": (DATA | {"learning.regularizers"}, {"torch"}),

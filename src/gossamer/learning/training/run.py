@@ -286,6 +286,8 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # Batches are slices of memory: worker processes would only copy them.
             warnings.filterwarnings("ignore", message=".*does not have many workers")
+            # A caller's backbone may be one that is not to be trained.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
             # Ours begins at the step that is to be done.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
             # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
