@@ -9,11 +9,12 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gossamer.learning.training.health_callback import PREFIX
 from gossamer.learning.training.task import SparseEmbeddingTask
 
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, loss, penalty and weight.
+    """Draw steps done, time left, loss, penalty and weight, and what a search of images held out would cost.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -41,7 +42,8 @@ class TrainingProgress(Callback):
         figures = ""
         if task.history:
             row = task.history[-1]
-            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.0f}"
+            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.3g}"
+            figures += _health(task.history)
         self._bar.update(self._training, completed=trainer.global_step, figures=figures)
 
     def on_train_end(self, *_: Any) -> None:
@@ -51,3 +53,11 @@ class TrainingProgress(Callback):
     def on_exception(self, *_: Any) -> None:
         """Leave the bar as it stands, so that the error is printed below it."""
         self._bar.stop()
+
+
+def _health(history: list[dict[str, Any]]) -> str:
+    row = next((row for row in reversed(history) if PREFIX + "flops_per_document" in row), None)
+    if row is None:
+        return ""
+    flops, dead, zero = (row[PREFIX + name] for name in ("flops_per_document", "dead_dims", "zero_rows"))
+    return f"  FLOPs {flops:.2f}  dead dims {dead}  zero rows {zero}"
