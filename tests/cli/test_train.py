@@ -87,7 +87,7 @@ def test_the_defaults_in_the_help_are_those_of_the_library():
         for name, hint in get_type_hints(train, include_extras=True).items()
         if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_the_loss
     }
-    assert len(shown) == 19
+    assert len(shown) == 18
     assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
 
 
@@ -134,7 +134,7 @@ def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, 
         "--validate-every", 2, "--patience", 2, "--ramp-end", 0.2, "--precision", "bf16", "--revive-after", 1,
     )  # fmt: skip
     metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
-    assert (metrics["n_images"], metrics["n_classes"]) == (20, 4)
+    assert (metrics["n_images"], metrics["n_classes"]) == (18, 4)  # two are held out for the budget
     settings = metrics["settings"]
     assert (settings["patience"], settings["precision"], settings["revive_after"]) == (2, "bf16", 1)
     validated = [row["step"] for row in metrics["history"] if "hit_rate_at_1" in row]
@@ -162,7 +162,7 @@ def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, 
         (("--regularizer", "l0"), "error: regularizer: expected"),
         (("--device", "abacus"), "error: device: expected"),
         (("--channels", 2), "error: channels: expected"),
-        (("--dim", 8, "--flops-per-document", 9), "error: flops_per_document: expected at most dim = 8"),
+        (("--dim", 8, "--flops-per-document", 9), "error: budget: expected at most dim = 8 FLOPs per document; got 9"),
         (("--labels", "nowhere.csv"), "there is no nowhere.csv"),
         (("--dim", "many"), "--dim"),
     ],

@@ -36,6 +36,9 @@ def test_the_card_shows_what_was_measured_and_on_what_it_learned(images, unseen_
     assert f"| FLOPs per document | {last['flops_per_document']:.4g} |" in card
     assert f"| sub-optimality ratio R_sub (1 is even) | {last['suboptimality_ratio']:.4g} |" in card
     assert "On the validation images, calibrated:" in card
+    assert "On images of the training data that were held out, calibrated:" in card
+    budget = trained.metrics["budget"]
+    assert f"The budget was 1 FLOPs per document, and {budget['reached']:.4g} was reached on 8 images held out" in card
     assert (
         f"Learned from {trained.metrics['n_images']} images of {trained.metrics['n_classes']} classes, 12 steps" in card
     )
@@ -49,7 +52,7 @@ def test_the_card_shows_what_was_measured_and_on_what_it_learned(images, unseen_
 def test_the_code_of_the_card_runs(images, folder, monkeypatch, activation):
     # Enough steps for the running statistics of batch norm to know the images.
     trained = train_encoder(
-        images, dataclasses.replace(CONFIG, activation=activation), dataclasses.replace(BRIEF, steps=50)
+        images, dataclasses.replace(CONFIG, activation=activation), dataclasses.replace(BRIEF, steps=50, weight=1.0)
     )
     (code,) = re.findall(r"```python\n(.*?)```", card_of(trained, folder), flags=re.DOTALL)
     assert len(code.split("\n\n")[1].splitlines()) <= 5

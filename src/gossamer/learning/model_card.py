@@ -43,8 +43,7 @@ def model_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any
         _front_matter(kind),
         f"# {name}\n\nAn encoder of images: {kind} embeddings of {settings['dim']} dimensions, learned with "
         f"[Gossamer](https://pypi.org/project/gossamer) {gossamer.__version__}. Fingerprint: `{fingerprint}`.\n",
-        "## Measured\n\n"
-        + (_measured(metrics.get("last", {})) or "Nothing was measured on images not learned from.\n"),
+        "## Measured\n\n" + (_measured(metrics) or "Nothing was measured on images not learned from.\n"),
         "## Use\n\n" + _use(name, settings, is_sparse=is_sparse),
         "## Training\n\n" + _training(metrics),
         "## Settings\n\n" + _table("setting", {**settings, **metrics.get("settings", {})}),
@@ -58,12 +57,17 @@ def _front_matter(kind: str) -> str:
     return f"---\nlibrary_name: gossamer\npipeline_tag: image-feature-extraction\ntags:\n{listed}---\n"
 
 
-def _measured(last: Mapping[str, Any]) -> str:
-    tables = []
+def _measured(metrics: Mapping[str, Any]) -> str:
+    tables, last, budget = [], metrics.get("last", {}), metrics.get("budget")
     for prefix, sample in _SAMPLES.items():
         figures = {title: last.get(prefix + field) for field, title in FIGURES.items() if prefix + field in last}
         if figures:
             tables.append(f"On {sample}{', calibrated' if last.get('is_calibrated') else ''}:\n\n{_table('', figures)}")
+    if budget:
+        tables.append(
+            f"The budget was {_shown(budget['target'])} {budget['unit']}, and {_shown(budget['reached'])} was reached "
+            f"on {budget['n_held_out']} images held out.\n"
+        )
     return "\n".join(tables)
 
 
@@ -107,4 +111,6 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if value is None:
+        return "–"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -65,7 +65,7 @@ def test_features_are_the_pooled_ones_or_the_mean_of_the_tokens_and_grey_images_
 def test_training_changes_the_head_alone(images, tmp_path):
     backbone = frozen()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    config = TrainingConfig(steps=8, batch_size=16, device="cpu", flops_per_document=None)
+    config = TrainingConfig(steps=8, batch_size=16, device="cpu", weight=5.0, budget=None)
     trained = train_encoder(images, CONFIG, config, backbone=backbone)
     for name, value in trained.encoder.backbone.state_dict().items():
         assert torch.equal(value, before[name]), name

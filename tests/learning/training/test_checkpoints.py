@@ -18,14 +18,15 @@ from torch import nn
 from gossamer import Catalog
 from gossamer.datasets.images import LabeledImages
 from gossamer.errors import ConfigError, FormatError, MismatchError, NotFoundError, OutputExistsError
-from gossamer.learning import EncoderConfig, TrainingConfig, train_encoder
+from gossamer.learning import EncoderConfig, FlopsBudget, TrainingConfig, train_encoder
 from gossamer.learning.training import remove_checkpoints
 
 ENCODER = EncoderConfig(dim=32, image_size=16, backbone="custom")
-# All that has a state: averages of the optimizer, of batch norm and of the regularizer, idle dimensions, λ.
+# All that has a state: averages of the optimizer, of batch norm and of the regularizer, idle dimensions, and
+# the controller that finds λ.
 RUN = TrainingConfig(
-    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=1, validate_every=5, weight=3.0, device="cpu",
-    flops_per_document=1.0,
+    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=1, validate_every=5, device="cpu",
+    budget=FlopsBudget(flops_per_document=1.0),
 )  # fmt: skip
 
 
@@ -77,6 +78,7 @@ def assert_equal_runs(resumed, whole):
     assert resumed.encoder.fingerprint == whole.encoder.fingerprint
     assert resumed.history == whole.history
     assert whole.history[-1]["revived_dims"] > 0
+    assert len({row["weight"] for row in whole.history}) > 4
 
 
 def test_a_process_that_was_killed_goes_on_and_ends_with_the_same_bits(whole, tmp_path):
@@ -149,6 +151,10 @@ def test_a_folder_that_holds_more_than_checkpoints_is_not_deleted(tmp_path):
     ("change", "message"),
     [
         ({"config": dataclasses.replace(RUN, seed=1)}, "of a run with seed 0; this one has 1"),
+        (
+            {"config": dataclasses.replace(RUN, budget=FlopsBudget(nnz_per_row=2.0))},
+            "of a run with budget {'unit': 'FLOPs per document', 'target': 1.0}; this one has {'unit': 'nonzeros",
+        ),
         ({"encoder": dataclasses.replace(ENCODER, theta=2.0)}, "of a run with theta 1.0; this one has 2.0"),
         ({"seed": 5}, "of a run with images "),
     ],

@@ -27,7 +27,7 @@ ENCODER = EncoderConfig(dim=32, image_size=16)
 # A loss that compares rows, classes in a batch drawn evenly, a regularizer with a state.
 RUN = TrainingConfig(
     steps=6, batch_size=12, loss="multi-similarity", regularizer="corpus-flops", weight=3.0, ramp_start=0.0,
-    learning_rate=1e-7, validate_every=3, device="cpu", flops_per_document=None, revive_after=2,
+    learning_rate=1e-7, validate_every=3, device="cpu", budget=None, revive_after=2,
 )  # fmt: skip
 
 

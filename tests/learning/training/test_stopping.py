@@ -7,13 +7,20 @@ import pytest
 import torch
 
 from gossamer.errors import ConfigError, TrainingError
-from gossamer.learning import Encoder, EncoderConfig, SparseEmbeddingTask, TrainingConfig, train_encoder
+from gossamer.learning import (
+    Encoder,
+    EncoderConfig,
+    FlopsBudget,
+    SparseEmbeddingTask,
+    TrainingConfig,
+    train_encoder,
+)
 from gossamer.learning.health import examine
 from gossamer.learning.training.stopping import CostLimit, EarlyStop
 
 CONFIG = EncoderConfig(dim=8, image_size=16, pixel_mean=1.0, pixel_std=1.0)
 RUN = TrainingConfig(
-    steps=100, batch_size=16, validate_every=5, ramp_start=0.0, ramp_end=0.1, device="cpu", flops_per_document=None,
+    steps=100, batch_size=16, validate_every=5, ramp_start=0.0, ramp_end=0.1, device="cpu", weight=5.0, budget=None,
     patience=2,
 )  # fmt: skip
 
@@ -88,10 +95,26 @@ def test_a_run_stops_after_the_ramp_and_its_encoder_is_the_best_that_was_validat
     assert dataclasses.asdict(report).items() <= trained.history[-1].items()
 
 
+@pytest.mark.parametrize("weight", [None, 0.0])
+def test_a_run_stops_when_the_images_held_out_cost_what_the_budget_wants(images, weight):
+    def train(target):
+        budget = FlopsBudget(flops_per_document=target)
+        config = dataclasses.replace(RUN, budget=budget, stop_on="budget", weight=weight, ramp_end=0.4)
+        return train_encoder(images, CONFIG, config)
+
+    trained = train(7.9)  # of 8 dimensions: nothing is above
+    looks = [
+        row["step"] for row in trained.history if "held_out_flops_per_document" in row and "is_calibrated" not in row
+    ]
+    assert looks[-1] == [step for step in looks if step >= 40][1]
+    assert trained.history[-1]["is_calibrated"]
+    assert max(row["step"] for row in train(0.001).history) == 100
+
+
 def test_what_patience_needs_is_asked_for(images, unseen_images):
     with pytest.raises(ConfigError, match="patience: expected validation images with it; got None"):
         train_encoder(images, CONFIG, RUN)
-    with pytest.raises(ConfigError, match="stop_on: expected flops_per_document with 'budget'; got None"):
+    with pytest.raises(ConfigError, match="stop_on: expected a sparse encoder and a budget with 'budget'; got none"):
         train_encoder(images, CONFIG, dataclasses.replace(RUN, stop_on="budget"), validation=unseen_images)
     with pytest.raises(TrainingError, match="patience: expected validation images with two of a class"):
         run(EarlyStop(patience=1, first_step=0), [None])

@@ -34,20 +34,28 @@ def joined_rows(embeddings: Tensor) -> Tensor:
     return sum_over_ranks(whole)
 
 
-def check_program() -> None:
-    """Check that this program can be started once more for each further device.
+def lightning_devices(n: int, device: torch.device) -> list[int] | int:
+    """Return what Lightning is to train on.
 
     Raises
     ------
     ConfigError
-        If it is not in a file, or has done so before: the others would start at its first training again.
+        If there are not so many devices, or this program cannot be started once more for each: it is in
+        no file, or has done so before, and the others would start at its first training again.
     """
-    if dist.is_torchelastic_launched():
-        return
-    if not Path(sys.argv[0]).is_file():
-        raise ConfigError("devices: expected a program in a file, to be started once for each device; got none")
-    if os.environ.get("LOCAL_RANK") == "0":  # Lightning leaves that when it has started the others
-        raise ConfigError("devices: a program can train on several only once; start it again for another training")
+    if n == 1:
+        return [device.index or 0] if device.type == "cuda" else 1
+    if device.type == "cuda" and (device.index is not None or n > torch.cuda.device_count()):
+        raise ConfigError(
+            f"devices: expected at most the {torch.cuda.device_count()} that torch sees, of device cuda; "
+            f"got {n} of {str(device)!r}"
+        )
+    if not dist.is_torchelastic_launched():
+        if not Path(sys.argv[0]).is_file():
+            raise ConfigError("devices: expected a program in a file, to be started once for each device; got none")
+        if os.environ.get("LOCAL_RANK") == "0":  # Lightning leaves that when it has started the others
+            raise ConfigError("devices: a program can train on several only once; start it again for another training")
+    return n
 
 
 @contextmanager

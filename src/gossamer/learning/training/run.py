@@ -19,17 +19,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gossamer.errors import ConfigError
-from gossamer.learning.calibration import calibrate
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
+from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
 from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity
 from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.health_callback import HealthWatch
+from gossamer.learning.training.history_log import HistoryLog
+from gossamer.learning.training.holdout import hold_out
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
-from gossamer.learning.training.ranks import check_program, ended_ranks, joined_batch_norms
-from gossamer.learning.training.stopping import CostLimit, EarlyStop
-from gossamer.learning.training.task import SparseEmbeddingTask
+from gossamer.learning.training.ranks import ended_ranks, joined_batch_norms, lightning_devices
+from gossamer.learning.training.stopping import early_stop
+from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
@@ -64,14 +67,18 @@ def train_encoder(
     resume: bool = False,
     progress: bool = False,
     description: str = "train",
+    log_dir: Path | None = None,
 ) -> TrainedEncoder:
     """Learn an encoder from labeled images.
 
-    Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder. Leaves no
-    files, no log and no trace in the random generators of the process, but for checkpoints that are
-    asked for. With those, a run that was killed goes on where the last one was written, and ends with
-    the same weights, bit for bit, as one that was not (on the same machine); Ctrl-C lets the step at
-    work end, writes one and raises KeyboardInterrupt, and a second one stops at once.
+    Takes ``config.steps`` steps, neither more nor fewer unless ``config.patience`` ends it, then calibrates
+    a sparse encoder that has a budget. Leaves no files without ``log_dir`` and ``checkpoint_dir``, and no
+    trace in the random generators of the process. What a run warns of, it logs in one sentence: a budget
+    that cannot be met, rows that became all zero.
+
+    With checkpoints, a run that was killed goes on where the last one was written, and ends with the same
+    weights, bit for bit, as one that was not (on the same machine). Ctrl-C lets the step at work end,
+    writes one and raises KeyboardInterrupt; a second one stops at once.
 
     Parameters
     ----------
@@ -102,6 +109,9 @@ def train_encoder(
         Whether to draw a progress bar on stderr.
     description : str
         What the bar is called.
+    log_dir : Path, optional
+        A folder, made if need be, where ``metrics.csv`` gets the numbers of the history while training
+        goes on, after each tenth step.
 
     Raises
     ------
@@ -124,18 +134,18 @@ def train_encoder(
         If it is damaged.
     """
     device = pick_device(config.device)
-    is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
-    if is_sparse and budget is not None and budget > encoder_config.dim:
-        raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
-    data = _data_module(images, config, validation)
+    budget = None if encoder_config.activation == "none" else config.budget
+    if budget is not None:
+        budget.share(encoder_config.dim)  # refuses what is above dim
     encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
-    if resume and checkpoint_dir is None:
-        raise ConfigError("resume: expected checkpoint_dir with it; got None")
+    data = _data_module(images, config, validation, has_budget=budget is not None)
     checkpoints = None
     if checkpoint_dir is not None:
-        run = identity({**dataclasses.asdict(encoder_config), **dataclasses.asdict(config)}, images, validation)
+        run = identity({**dataclasses.asdict(encoder_config), **_settings(config)}, images, validation)
         every = config.validate_every if checkpoint_every is None else checkpoint_every
         checkpoints = Checkpoints(Path(checkpoint_dir), every=every, run=run, resume=resume)
+    elif resume:
+        raise ConfigError("resume: expected checkpoint_dir with it; got None")
     cuda = list(range(torch.cuda.device_count()))
     with (
         _quiet_lightning(),
@@ -154,25 +164,36 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        stop = _early_stop(task, has_validation=validation is not None)
+        stop = early_stop(task, has_validation=validation is not None)
         bar = TrainingProgress(description) if progress else None
-        trainer = _fit(task, data, device, checkpoints, [part for part in (checkpoints, stop, bar) if part])
+        log = None if log_dir is None else HistoryLog(log_dir)
+        callbacks = [checkpoints, _watch(task, data), stop, log, bar]
+        trainer = _fit(task, data, device, checkpoints, [part for part in callbacks if part is not None])
         if validation is not None and not task.is_validated:
             trainer.validate(task, datamodule=data, verbose=False)
         if stop is not None:
             stop.restore(task)
-        if is_sparse and budget is not None:
-            calibrate(encoder, images.pixels, flops_per_document=budget, device=str(device))
+        outcome = None
+        if budget is not None:
+            outcome = meet_budget(task, data, images.pixels, budget, device=str(device))
             if validation is not None:
-                task.history.append({**task.history[-1], "is_calibrated": True})
                 trainer.validate(task, datamodule=data, verbose=False)
+        if log is not None:
+            log.finish(task)
         seconds = time.perf_counter() - start + (checkpoints.seconds_before if checkpoints else 0.0)
-    metrics = _metrics(task, data, seconds)
+    metrics = _metrics(task, data, seconds, outcome)
     task.objective.cpu()  # a caller's is back where it came from
     return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
 
 
-def _data_module(images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None) -> ImageDataModule:
+def _watch(task: SparseEmbeddingTask, data: ImageDataModule) -> HealthWatch | None:
+    every = LOG_EVERY if task.controller is None else task.controller.interval
+    return None if data.cost_sample is None else HealthWatch(data.cost_sample, every=every)
+
+
+def _data_module(
+    images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None, *, has_budget: bool
+) -> ImageDataModule:
     return ImageDataModule(
         images,
         steps=config.steps,
@@ -180,35 +201,8 @@ def _data_module(images: LabeledImages, config: TrainingConfig, validation: Labe
         seed=config.seed,
         rows_per_class=config.drawn_per_class,
         validation=validation,
+        held_out=hold_out(images.labels, seed=config.seed) if has_budget else None,
     )
-
-
-def _early_stop(task: SparseEmbeddingTask, *, has_validation: bool) -> EarlyStop | None:
-    config = task.config
-    if config.patience is None:
-        return None
-    if not has_validation:
-        raise ConfigError("patience: expected validation images with it; got None")
-    if config.stop_on == "budget" and config.flops_per_document is None:
-        raise ConfigError("stop_on: expected flops_per_document with 'budget'; got None")
-    return EarlyStop(
-        patience=config.patience,
-        first_step=round(config.ramp_end * config.steps),
-        limit=CostLimit("flops_per_document", config.flops_per_document or 0) if config.stop_on == "budget" else None,
-    )
-
-
-def _devices(config: TrainingConfig, device: torch.device) -> list[int] | int:
-    """Return what Lightning is to train on, if it is there."""
-    if config.devices == 1:
-        return [device.index or 0] if device.type == "cuda" else 1
-    check_program()
-    if device.type == "cuda" and (device.index is not None or config.devices > torch.cuda.device_count()):
-        raise ConfigError(
-            f"devices: expected at most {torch.cuda.device_count()}, with device cuda; "
-            f"got {config.devices} and {config.device!r}"
-        )
-    return config.devices
 
 
 def _fit(
@@ -221,7 +215,7 @@ def _fit(
     config = task.config
     trainer = Trainer(
         accelerator=device.type,
-        devices=_devices(config, device),
+        devices=lightning_devices(config.devices, device),
         strategy="ddp" if config.devices > 1 else "auto",
         use_distributed_sampler=False,  # every rank takes its rows of each batch by itself
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
@@ -264,14 +258,24 @@ def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> 
     )
 
 
-def _metrics(task: SparseEmbeddingTask, data: ImageDataModule, seconds: float) -> dict[str, Any]:
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return the settings as JSON holds them, which knows no cost function of a caller's."""
+    settings = dataclasses.asdict(dataclasses.replace(config, weight=0.0, budget=None))
+    budget = None if config.budget is None else {"unit": config.budget.unit, "target": config.budget.target}
+    return settings | {"weight": config.weight, "budget": budget}
+
+
+def _metrics(
+    task: SparseEmbeddingTask, data: ImageDataModule, seconds: float, outcome: BudgetOutcome | None
+) -> dict[str, Any]:
     return {
         "n_images": data.n_images,
         "n_classes": data.n_classes,
         "training_seconds": round(seconds, 1),
         "torch": torch.__version__,
         "last": task.history[-1],
-        "settings": dataclasses.asdict(task.config),
+        "settings": _settings(task.config),
+        "budget": None if outcome is None else outcome._asdict(),
     }
 
 
