@@ -14,7 +14,7 @@ from gossamer.learning.training.task import SparseEmbeddingTask
 
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, loss, penalty and weight, and what a search of images held out would cost.
+    """Draw steps done, time left, loss and weight, and of images held out FLOPs, dead dims and all-zero rows.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -23,7 +23,7 @@ class TrainingProgress(Callback):
     def __init__(self, description: str) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=10),  # so that the figures have room on 80 columns
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
@@ -42,7 +42,7 @@ class TrainingProgress(Callback):
         figures = ""
         if task.history:
             row = task.history[-1]
-            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.3g}"
+            figures = f"loss {row['loss']:.2f} weight {row['weight']:.3g}"
             figures += _health(task.history)
         self._bar.update(self._training, completed=trainer.global_step, figures=figures)
 
@@ -60,4 +60,4 @@ def _health(history: list[dict[str, Any]]) -> str:
     if row is None:
         return ""
     flops, dead, zero = (row[PREFIX + name] for name in ("flops_per_document", "dead_dims", "zero_rows"))
-    return f"  FLOPs {flops:.2f}  dead dims {dead}  zero rows {zero}"
+    return f" FLOPs {flops:.3g} dead {dead} zero {zero}"
