@@ -27,7 +27,7 @@ def test_a_model_folder_holds_settings_weights_and_metrics(model):
     encoder = Encoder.from_pretrained(model)
     assert (encoder.config.dim, encoder.config.image_size, encoder.config.channels) == (64, 12, 1)
     metrics = json.loads((model / "metrics.json").read_text())
-    assert (metrics["n_images"], metrics["n_classes"], metrics["n_unreadable"]) == (30, 6, 0)
+    assert (metrics["n_images"], metrics["n_classes"], metrics["n_unreadable"]) == (27, 6, 0)  # 3 are held out
     assert metrics["settings"]["steps"] == 40
     assert metrics["history"][-1]["step"] == 40
 
@@ -81,14 +81,34 @@ def test_the_defaults_in_the_help_are_those_of_the_library():
     defaults = {
         field.name: field.default for config in (EncoderConfig, TrainingConfig) for field in dataclasses.fields(config)
     }
-    left_to_the_loss = ("margin", "scale", "rows_per_class", "nnz_per_row", "revive_after", "patience")
+    left_to_others = ("margin", "scale", "rows_per_class", "nnz_per_row", "weight", "revive_after", "patience")
     shown = {
         name: hint.__metadata__[0].show_default
         for name, hint in get_type_hints(train, include_extras=True).items()
-        if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_the_loss
+        if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_others
     }
-    assert len(shown) == 18
+    assert len(shown) == 17
     assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
+
+
+def test_a_budget_finds_its_weight_and_the_log_is_written(read_json, images, tmp_path, small):
+    without_weight = [option for option in small if option not in ("--weight", 1)]
+    budget = ("--flops-per-document", 0.5, "--log-dir", tmp_path / "log")
+    record = read_json("train", images, "--out", tmp_path / "model", *without_weight, *budget)
+    assert record["is_calibrated"]
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["settings"]["weight"], metrics["settings"]["budget"]["target"]) == (None, 0.5)
+    assert metrics["budget"]["target"] == 0.5
+    assert record["held_out_flops_per_document"] == pytest.approx(metrics["budget"]["reached"])
+    assert len((tmp_path / "log" / "metrics.csv").read_text().splitlines()) == len(metrics["history"]) + 1
+
+
+def test_a_preset_with_a_budget_finds_its_weight(gossamer, images, tmp_path):
+    small = ("--steps", 3, "--batch-size", 10, "--rows-per-class", 5, "--dim", 32, "--device", "cpu")
+    preset = ("--preset", "paper-cifar", "--flops-per-document", 2)
+    gossamer("train", images, "--out", tmp_path / "model", *preset, *small)
+    settings = json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]
+    assert (settings["weight"], settings["budget"]["target"]) == (None, 2.0)
 
 
 def test_the_names_in_the_help_are_those_of_the_library():

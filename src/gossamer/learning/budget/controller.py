@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 _FIRST_BALANCE, _LARGEST_BALANCE, _SMALLEST_BALANCE = 0.02, 20.0, 1e-6  # λ · penalty's gradient / loss's gradient
 _BALANCE_MEMORY = 0.7  # of the last gradients' ratio in the next
 _INTEGRAL_GAIN, _PROPORTIONAL_GAIN = 0.4, 0.4
-_UNITS_OF_TIME = 25  # the gains are for so many observations while tightening
+_UNITS_OF_TIME = 25  # the gains are for so many observations while tightening, over a quarter of the steps at least
 _LARGEST_ERROR, _LARGEST_STEP = 1.5, math.log(1.5)
 _TOO_MANY_ZERO_ROWS, _GROWTH_OF_ZERO_ROWS = 0.02, 2.0
 _BACK_OFF, _UNITS_OF_REST = 4.0, 3
@@ -33,11 +33,13 @@ class BudgetController:
               \qquad e_t = \log(\text{measured} / \text{wanted})
 
     Only ratios enter, so that neither the scale of the loss nor that of the penalty matters: the first λ
-    makes the penalty's gradient a fiftieth of the loss's, and none makes it more than twenty times
-    that. At the optimum of the constrained problem the two are equal, but for the noise of batches in the
-    loss's; far beyond, a target cannot be reached. Errors and steps are
-    limited too, so that nothing winds up. Where rows become all zero, λ is divided by 4, rests, and stays
-    below half of what it was.
+    makes the penalty's gradient a fiftieth of the loss's, and none makes it more than twenty times that. At
+    the optimum of the constrained problem the two are equal, but for the noise of batches in the loss's;
+    far beyond, a target cannot be reached. Errors and steps are limited too, so that nothing winds up.
+
+    Two things tell that λ destroys what was learned: rows that become all zero, and a loss that rises by
+    three tenths of what it had fallen. Then λ is divided by 4, rests, and stays below half of what it was;
+    where the loss rises by a tenth, λ waits.
 
     Needs no framework. In each step: ``balance`` if ``needs_balance``, then ``weight_at``; after every
     `interval` steps ``observe``.
@@ -90,7 +92,7 @@ class BudgetController:
             raise ConfigError(f"ramp: expected 0 <= start <= end <= 1; got {start} and {end}")
         self.budget = budget
         self._start, self._end = round(start * steps), round(end * steps)
-        self._unit = max(1.0, (self._end - self._start) / _UNITS_OF_TIME)
+        self._unit = max(1.0, max(self._end - self._start, steps / 4) / _UNITS_OF_TIME)
         self._log: float | None = None  # of λ
         self._ratio: float | None = None  # log of the loss's gradient over the penalty's, smoothed
         self._balanced_at = -1
@@ -107,7 +109,7 @@ class BudgetController:
 
     @property
     def interval(self) -> int:
-        """After how many steps to observe again: about fifty times in all."""
+        """After how many steps to observe again: fifty times in all, or up to twice that where the ramp is short."""
         return max(1, round(self._unit))
 
     def needs_balance(self, step: int) -> bool:

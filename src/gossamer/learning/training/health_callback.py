@@ -26,7 +26,7 @@ PREFIX = "held_out_"
 MAX_ROWS = 256
 """How many images are looked at each time, at most: few, since it happens some fifty times."""
 
-CORE = 0.6
+CORE = 0.5
 """The share of each row's squared norm whose cost the controller brings to the target, see `core_entries`."""
 
 _FLOPS = FlopsBudget(flops_per_document=1.0)

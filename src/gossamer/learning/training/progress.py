@@ -14,9 +14,19 @@ from gossamer.learning.training.task import SparseEmbeddingTask
 
 _BAR_WIDTH = 8
 
+_SHOWN = {
+    "loss": "loss {:.2f}",
+    "weight": "λ {:.3g}",
+    "hit_rate_at_1": "hit rate {:.3f}",
+    PREFIX + "flops_per_document": "FLOPs {:.3g}",
+    PREFIX + "dead_dims": "dead {}",
+    PREFIX + "zero_rows": "zero {}",
+    "penalty": "penalty {:.3g}",
+}  # the most important first
+
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, loss, penalty and λ, how often the validation hits, and what a search would cost.
+    """Draw steps done, time left, loss, λ, the hit rate, and of images held out FLOPs, dead dims, all-zero rows.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -32,6 +42,8 @@ class TrainingProgress(Callback):
             console=Console(stderr=True),
         )
         self._training = self._bar.add_task(description, figures="")
+        self._last: dict[str, Any] = {}
+        self._n_rows = 0
 
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """Show the bar."""
@@ -39,16 +51,21 @@ class TrainingProgress(Callback):
         self._bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
-        """Move the bar, and show the figures of the last row of the history."""
+        """Move the bar, and show the figures of the history."""
         assert isinstance(task, SparseEmbeddingTask)
-        self._bar.update(self._training, completed=trainer.global_step, figures=self._fitting(_figures(task.history)))
+        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures(task.history))
 
-    def _fitting(self, figures: list[str]) -> str:
-        """Return as many figures as the line has room for beside the steps and the time left."""
-        bar = self._bar.tasks[0]
+    def _figures(self, history: list[dict[str, Any]]) -> str:
+        """Return the last of each figure, as many as the line has room for beside the steps and the time left."""
+        for row in history[max(0, self._n_rows - 1) :]:  # the row that was last may have more by now
+            self._last |= {name: value for name, value in row.items() if value is not None}
+        self._n_rows = len(history)
+        bar, figures = self._bar.tasks[0], ""
         room = self._bar.console.width - len(f"{bar.description} {bar.total}/{bar.total} 0:00:00 ") - _BAR_WIDTH - 1
-        kept = [figure for n, figure in enumerate(figures) if len("  ".join(figures[: n + 1])) <= room]
-        return "  ".join(kept)
+        for name, text in _SHOWN.items():
+            if name in self._last and len(figures) + len(text.format(self._last[name])) < room:
+                figures += ("  " if figures else "") + text.format(self._last[name])
+        return figures
 
     def on_train_end(self, *_: Any) -> None:
         """Leave the finished bar."""
@@ -57,20 +74,3 @@ class TrainingProgress(Callback):
     def on_exception(self, *_: Any) -> None:
         """Leave the bar as it stands, so that the error is printed below it."""
         self._bar.stop()
-
-
-def _figures(history: list[dict[str, Any]]) -> list[str]:
-    """Return what is shown of a history, the most important first: of each figure the last."""
-    last: dict[str, Any] = {}
-    for row in history:
-        last |= {name: value for name, value in row.items() if value is not None}
-    shown = {
-        "loss": "loss {:.2f}",
-        "weight": "λ {:.3g}",
-        "hit_rate_at_1": "hit rate {:.3f}",
-        PREFIX + "flops_per_document": "FLOPs {:.2f}",
-        PREFIX + "zero_rows": "zero rows {}",
-        PREFIX + "dead_dims": "dead dims {}",
-        "penalty": "penalty {:.3g}",
-    }
-    return [text.format(last[name]) for name, text in shown.items() if name in last]
