@@ -14,6 +14,8 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import BatchHardMiner
 from torch import nn
 
 from gossamer.errors import ConfigError, ShapeError, TrainingError
@@ -211,6 +213,22 @@ def test_a_loss_of_the_callers_trains_the_encoder_and_itself(images):
     assert train_encoder(images, OPEN, config, objective=lambda rows, targets: (rows[:, 0] * targets).sum()).history
 
 
+def test_a_loss_of_the_callers_may_have_a_miner_and_the_batches_it_needs(images):
+    loss, miner, mined = TripletMarginLoss(margin=0.2), BatchHardMiner(), []
+
+    def hardest(rows, targets):
+        mined.append((miner(rows, targets), targets))
+        return loss(rows, targets, mined[-1][0])
+
+    config = dataclasses.replace(BRIEF, loss="custom", rows_per_class=4, steps=3)
+    train_encoder(images, OPEN, config, objective=hardest)
+    for (anchors, positives, negatives), targets in mined:
+        assert np.unique(targets, return_counts=True)[1].tolist() == [4] * 4
+        assert len(anchors) == 16
+        assert (targets[anchors] == targets[positives]).all()
+        assert (targets[anchors] != targets[negatives]).all()
+
+
 def test_a_loss_is_given_if_and_only_if_it_is_asked_for(images):
     with pytest.raises(ConfigError, match="objective: expected a loss if and only if .*; got one and 'arcface'"):
         train_encoder(images, OPEN, BRIEF, objective=lambda rows, targets: rows.sum() + targets.sum())
@@ -327,6 +345,13 @@ def test_a_diverged_loss_is_told_from_a_diverged_encoder(images, config):
     batch = ImageDataModule(images, steps=3, batch_size=16).train_dataloader().dataset[0]
     with pytest.raises(TrainingError, match="step 1 of 3.*the arcface loss itself is nan"):
         task.training_step(batch)
+
+
+def test_a_backbone_that_is_broken_from_the_start_is_told_from_one_that_diverged(images):
+    backbone = Flat()
+    backbone.layers[1].weight.data[0, 0] = float("inf")
+    with pytest.raises(TrainingError, match="step 1 of 3.*before anything is learned: check the backbone's weights"):
+        train_encoder(images, CUSTOM, BRIEF, backbone=backbone)
 
 
 def test_ctrl_c_stops_training_and_works_again_after(images):

@@ -95,7 +95,9 @@ def train_encoder(
     objective : callable, optional
         The caller's own loss, where ``config.loss`` is ``custom``: a function of embeddings, shape
         (b, dim), and targets, shape (b,), from 0 to n_classes − 1, that returns a number. A module is
-        trained in place, with the encoder.
+        trained in place, with the encoder. One with a miner of pytorch-metric-learning is
+        ``lambda rows, targets: loss(rows, targets, miner(rows, targets))``; ``config.rows_per_class``
+        gives it batches of several rows a class. On several devices it sees the rows of all.
     checkpoint_dir : str or Path, optional
         The folder for checkpoints, made if it is not there; None to write none. The last one stays when
         training is done, so that nothing is lost before the model is saved: then call

@@ -242,10 +242,12 @@ class SparseEmbeddingTask(LightningModule):
         return self.history[-1]
 
     def _diagnosis(self, step: int, embeddings: Tensor, loss: Tensor) -> str:
-        if not torch.isfinite(embeddings).all():
+        if not torch.isfinite(embeddings).all() and step == 0:
+            cause = "the encoder's outputs are not finite before anything is learned: check the backbone's weights"
+        elif not torch.isfinite(embeddings).all():
             cause = "the encoder's outputs are not finite, so its weights have diverged: lower the learning rate"
         elif not torch.isfinite(loss):
-            cause = f"the {self.config.loss} loss itself is {loss.item()}: lower the learning rates"
+            cause = f"the {self.config.loss} loss itself is {loss.item()}: lower the learning rates or the loss's scale"
         else:
             cause = "the penalty overflows: lower its weight"
         return f"training stopped at step {step + 1} of {self.config.steps}: the loss is not finite; {cause}"
