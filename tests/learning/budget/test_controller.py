@@ -84,6 +84,13 @@ def test_it_learns_first_then_tightens_then_holds():
     assert costs[320:] == pytest.approx([4.0] * 80, rel=0.1)
 
 
+def test_what_is_wanted_falls_by_an_equal_factor_each_step_and_then_holds():
+    controller = controller_for(1.0, steps=100)
+    controller.balance(20, loss_gradient=1.0, penalty_gradient=1.0)
+    controller.observe(20, 16.0)
+    assert [controller.wanted_at(step) for step in (20, 45, 70, 99)] == pytest.approx([16.0, 4.0, 1.0, 1.0])
+
+
 def test_the_scale_of_the_loss_changes_the_weight_and_nothing_else():
     small, large = Toy(), Toy(scale=1000.0)
     of_small, of_large = run(small, controller_for(4.0)), run(large, controller_for(4.0))

@@ -93,6 +93,8 @@ def test_the_history_is_written_as_csv_while_training_goes_on(images, unseen_ima
         assert int(written["step"]) == row["step"]
         assert float(written["weight"]) == pytest.approx(row["weight"])
         assert float(written["held_out_dead_dims"]) == row["held_out_dead_dims"]
+        for i, dim in enumerate(row["held_out_hottest_dims"], 1):
+            assert float(written[f"held_out_hottest_dims_{i}"]) == dim
     assert float(rows[-1]["hit_rate_at_1"]) == pytest.approx(trained.history[-1]["hit_rate_at_1"])
 
 

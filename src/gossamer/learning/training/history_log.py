@@ -41,9 +41,18 @@ class HistoryLog(Callback):
     def _write(self, task: LightningModule, *, keep: int) -> None:
         assert isinstance(task, SparseEmbeddingTask)
         for row in task.history[self._n_written : len(task.history) - keep]:
-            numbers: dict[str, Tensor | float] = {
-                name: float(value) for name, value in row.items() if isinstance(value, int | float) and name != "step"
-            }
-            self._logger.log_metrics(numbers, step=row["step"])
+            self._logger.log_metrics(_numbers(row), step=row["step"])
             self._n_written += 1
             self._logger.save()
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Tensor | float]:
+    """Return the numbers of a row by name, those of a tuple as NAME_1, NAME_2 and so on."""
+    numbers: dict[str, Tensor | float] = {}
+    for name, value in row.items():
+        entries = (
+            {f"{name}_{i}": entry for i, entry in enumerate(value, 1)} if isinstance(value, tuple) else {name: value}
+        )
+        numbers |= {key: float(entry) for key, entry in entries.items() if isinstance(entry, int | float)}
+    del numbers["step"]
+    return numbers
