@@ -3,6 +3,7 @@
 Run as a program, this file trains, with checkpoints in a folder, and kills itself in the eleventh step.
 """
 
+import csv
 import dataclasses
 import os
 import signal
@@ -117,6 +118,20 @@ def test_ctrl_c_ends_the_step_writes_a_checkpoint_and_says_how_to_go_on(whole, t
     resumed, n_steps = train(tmp_path / "kept", resume=True)
     assert n_steps == 24 - kept
     assert_equal_runs(resumed, whole)
+
+
+def test_the_log_of_a_run_that_goes_on_has_each_row_once(tmp_path):
+    def run(**options):
+        config = dataclasses.replace(RUN, validate_every=20)
+        return train_encoder(pictures(0), ENCODER, config, checkpoint_dir=tmp_path / "kept", checkpoint_every=10,
+                             log_dir=tmp_path / "log", **options)  # fmt: skip
+
+    with pytest.raises(OSError, match="the power is gone"):
+        run(backbone=Stopping(at=16))
+    history = run(backbone=Stopping(), resume=True).history
+    with (tmp_path / "log" / "metrics.csv").open(newline="") as file:
+        steps = [row["step"] for row in csv.DictReader(file)]
+    assert steps == [str(row["step"]) for row in history]
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path):

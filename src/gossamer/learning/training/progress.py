@@ -48,7 +48,8 @@ class TrainingProgress(Callback):
     def on_train_start(self, trainer: Trainer, *_: Any) -> None:
         """Show the bar."""
         self._bar.update(self._training, total=trainer.num_training_batches)
-        self._bar.start()
+        if trainer.is_global_zero:
+            self._bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         """Move the bar, and show the figures of the history."""

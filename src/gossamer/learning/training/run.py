@@ -294,6 +294,8 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have many workers")
             # A caller's backbone may be one that is not to be trained.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
+            # A log of the same name is replaced, as the log's docstring says.
+            warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted")
             # Ours begins at the step that is to be done.
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
             # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
