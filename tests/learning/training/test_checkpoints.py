@@ -26,7 +26,7 @@ ENCODER = EncoderConfig(dim=32, image_size=16, backbone="custom")
 # All that has a state: averages of the optimizer, of batch norm and of the regularizer, idle dimensions, and
 # the controller that finds λ.
 RUN = TrainingConfig(
-    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=1, validate_every=5, device="cpu",
+    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=2, validate_every=5, device="cpu",
     budget=FlopsBudget(flops_per_document=1.0),
 )  # fmt: skip
 

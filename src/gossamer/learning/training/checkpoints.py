@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,17 @@ class Checkpoints(Callback):
                 if old.name.startswith((".step-", "step-")) and old.name != f"step-{step:09d}":
                     shutil.rmtree(old)
         self._written_step = step
+
+
+def open_checkpoints(
+    folder: str | Path | None, *, every: int, run: Callable[[], dict[str, Any]], resume: bool
+) -> Checkpoints | None:
+    """Return the checkpoints of a folder, None without one; parameters and errors as of `Checkpoints`."""
+    if folder is not None:
+        return Checkpoints(Path(folder), every=every, run=run(), resume=resume)
+    if resume:
+        raise ConfigError("resume: expected checkpoint_dir with it; got None")
+    return None
 
 
 def _checked(folder: Path, run: dict[str, Any], *, resume: bool) -> Path | None:

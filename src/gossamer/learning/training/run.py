@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,18 +15,18 @@ from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import nn
 
-from gossamer.errors import ConfigError
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
 from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
-from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity
+from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity, open_checkpoints
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.health_callback import HealthWatch
 from gossamer.learning.training.history_log import HistoryLog
 from gossamer.learning.training.holdout import hold_out
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
+from gossamer.learning.training.quiet import quiet_lightning
 from gossamer.learning.training.ranks import ended_ranks, joined_batch_norms, lightning_devices
 from gossamer.learning.training.stopping import early_stop
 from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
@@ -141,16 +138,14 @@ def train_encoder(
         budget.share(encoder_config.dim)  # refuses what is above dim
     encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
     data = _data_module(images, config, validation, has_budget=budget is not None)
-    checkpoints = None
-    if checkpoint_dir is not None:
-        run = identity({**dataclasses.asdict(encoder_config), **_settings(config)}, images, validation)
-        every = config.validate_every if checkpoint_every is None else checkpoint_every
-        checkpoints = Checkpoints(Path(checkpoint_dir), every=every, run=run, resume=resume)
-    elif resume:
-        raise ConfigError("resume: expected checkpoint_dir with it; got None")
+    settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
+    every = config.validate_every if checkpoint_every is None else checkpoint_every
+    checkpoints = open_checkpoints(
+        checkpoint_dir, every=every, run=lambda: identity(settings, images, validation), resume=resume
+    )
     cuda = list(range(torch.cuda.device_count()))
     with (
-        _quiet_lightning(),
+        quiet_lightning(),
         torch.random.fork_rng(devices=cuda),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
         ended_ranks() if config.devices > 1 else nullcontext(),
@@ -279,28 +274,3 @@ def _metrics(
         "settings": _settings(task.config),
         "budget": None if outcome is None else outcome._asdict(),
     }
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's banners and tips, and the advice that does not apply here."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # Batches are slices of memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", message=".*does not have many workers")
-            # A caller's backbone may be one that is not to be trained.
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")
-            # A log of the same name is replaced, as the log's docstring says.
-            warnings.filterwarnings("ignore", message=".*Previous log files in this directory will be deleted")
-            # Ours begins at the step that is to be done.
-            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable")
-            # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
