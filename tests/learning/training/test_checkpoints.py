@@ -21,12 +21,13 @@ from gossamer.datasets.images import LabeledImages
 from gossamer.errors import ConfigError, FormatError, MismatchError, NotFoundError, OutputExistsError
 from gossamer.learning import EncoderConfig, FlopsBudget, TrainingConfig, train_encoder
 from gossamer.learning.training import remove_checkpoints
+from gossamer.learning.training.checkpoint_files import read_state
 
 ENCODER = EncoderConfig(dim=32, image_size=16, backbone="custom")
 # All that has a state: averages of the optimizer, of batch norm and of the regularizer, idle dimensions, and
 # the controller that finds λ.
 RUN = TrainingConfig(
-    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=2, validate_every=5, device="cpu",
+    steps=24, batch_size=8, regularizer="corpus-flops", revive_after=1, validate_every=5, device="cpu",
     budget=FlopsBudget(flops_per_document=1.0),
 )  # fmt: skip
 
@@ -132,6 +133,13 @@ def test_the_log_of_a_run_that_goes_on_has_each_row_once(tmp_path):
     with (tmp_path / "log" / "metrics.csv").open(newline="") as file:
         steps = [row["step"] for row in csv.DictReader(file)]
     assert steps == [str(row["step"]) for row in history]
+
+
+def test_a_checkpoint_holds_how_long_dimensions_have_been_idle(tmp_path):
+    with pytest.raises(OSError, match="the power is gone"):
+        train(tmp_path / "kept", at=9, config=dataclasses.replace(RUN, revive_after=50))
+    idle = read_state(tmp_path / "kept" / "step-000000008")["revival"]["idle_rows"]
+    assert (len(idle), idle.max() >= 8) == (32, True)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path):
