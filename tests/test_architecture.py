@@ -15,10 +15,25 @@ DATA = BASE | {"files", "catalog", "embeddings", "results", "metrics", "datasets
 SEARCH = DATA | {"kernels", "index"}
 LEAVES = {
     f"learning.{name}"
-    for name in ("activations", "backbones", "budget", "devices", "objectives", "pretrained", "regularizers")
+    for name in (
+        "activations",
+        "backbones",
+        "budget",
+        "devices",
+        "model_card",
+        "objectives",
+        "pretrained",
+        "regularizers",
+    )
 }
 ENCODER = LEAVES | {"learning.heads", "learning.encoder"}
-ENCODING = ENCODER | {"learning.encoding", "learning.health", "learning.calibration", "learning.revival"}
+ENCODING = ENCODER | {
+    "learning.encoding",
+    "learning.health",
+    "learning.calibration",
+    "learning.revival",
+    "learning.cost",
+}
 
 # Part of the package: (what of gossamer it may import, which third parties). The longest matching name counts.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -39,16 +54,23 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
+    "learning.backbones.frozen_vision": (BASE, {"torch", "transformers"}),
+    "learning.budget": (DATA | {"learning.budget"}, {"numpy"}),
+    "learning.cost": (DATA | LEAVES | {"index"}, {"numpy", "torch"}),
     "learning.regularizers": (DATA | {"learning.regularizers"}, {"torch"}),
     "learning.objectives": (DATA, {"torch", "pytorch_metric_learning"}),
-    "learning.pretrained": (DATA, {"torch", "safetensors"}),
+    "learning.pretrained": (DATA | {"learning.model_card"}, {"torch", "safetensors"}),
+    "learning.model_card": (set(), set()),
     "learning.heads": (DATA | LEAVES, {"torch"}),
     "learning.encoder": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.encoding": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
-    "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
+    "learning.training": (
+        DATA | ENCODING | {"learning.training"},
+        {"numpy", "torch", "lightning", "rich", "safetensors"},
+    ),
     "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
     "cli": (SEARCH | {"baselines", "learning", "study", "cli"}, {"numpy", "typer", "rich", "PIL"}),
 }

@@ -2,7 +2,12 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from typing import get_type_hints
 
 import pytest
@@ -17,11 +22,12 @@ from gossamer.learning.training import PRESETS, TrainingConfig
 
 
 def test_a_model_folder_holds_settings_weights_and_metrics(model):
-    assert sorted(file.name for file in model.iterdir()) == ["config.json", "metrics.json", "model.safetensors"]
+    names = ["README.md", "config.json", "metrics.json", "model.safetensors"]
+    assert sorted(file.name for file in model.iterdir()) == names
     encoder = Encoder.from_pretrained(model)
     assert (encoder.config.dim, encoder.config.image_size, encoder.config.channels) == (64, 12, 1)
     metrics = json.loads((model / "metrics.json").read_text())
-    assert (metrics["n_images"], metrics["n_classes"], metrics["n_unreadable"]) == (30, 6, 0)
+    assert (metrics["n_images"], metrics["n_classes"], metrics["n_unreadable"]) == (27, 6, 0)  # 3 are held out
     assert metrics["settings"]["steps"] == 40
     assert metrics["history"][-1]["step"] == 40
 
@@ -75,14 +81,34 @@ def test_the_defaults_in_the_help_are_those_of_the_library():
     defaults = {
         field.name: field.default for config in (EncoderConfig, TrainingConfig) for field in dataclasses.fields(config)
     }
-    left_to_the_loss = ("margin", "scale", "rows_per_class", "nnz_per_row")
+    left_to_others = ("margin", "scale", "rows_per_class", "nnz_per_row", "weight", "revive_after", "patience")
     shown = {
         name: hint.__metadata__[0].show_default
         for name, hint in get_type_hints(train, include_extras=True).items()
-        if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_the_loss
+        if name in defaults and name not in ("device", "channels", "augmentation") and name not in left_to_others
     }
-    assert len(shown) == 15
+    assert len(shown) == 17
     assert {name: text.split(";")[0] for name, text in shown.items()} == {name: str(defaults[name]) for name in shown}
+
+
+def test_a_budget_finds_its_weight_and_the_log_is_written(read_json, images, tmp_path, small):
+    without_weight = [option for option in small if option not in ("--weight", 1)]
+    budget = ("--flops-per-document", 0.5, "--log-dir", tmp_path / "log")
+    record = read_json("train", images, "--out", tmp_path / "model", *without_weight, *budget)
+    assert record["is_calibrated"]
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["settings"]["weight"], metrics["settings"]["budget"]["target"]) == (None, 0.5)
+    assert metrics["budget"]["target"] == 0.5
+    assert record["held_out_flops_per_document"] == pytest.approx(metrics["budget"]["reached"])
+    assert len((tmp_path / "log" / "metrics.csv").read_text().splitlines()) == len(metrics["history"]) + 1
+
+
+def test_a_preset_with_a_budget_finds_its_weight(gossamer, images, tmp_path):
+    small = ("--steps", 3, "--batch-size", 10, "--rows-per-class", 5, "--dim", 32, "--device", "cpu")
+    preset = ("--preset", "paper-cifar", "--flops-per-document", 2)
+    gossamer("train", images, "--out", tmp_path / "model", *preset, *small)
+    settings = json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]
+    assert (settings["weight"], settings["budget"]["target"]) == (None, 2.0)
 
 
 def test_the_names_in_the_help_are_those_of_the_library():
@@ -121,9 +147,30 @@ def test_losses_and_activations_take_their_settings(gossamer, images, tmp_path, 
     assert (settings["loss"], settings["margin"], settings["rows_per_class"]) == ("contrastive", 0.8, 3)
 
 
+def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, tmp_path, small):
+    (tmp_path / "unseen.txt").write_text("class1\nclass4\n")
+    gossamer(
+        "train", images, "--out", tmp_path / "model", *small, "--validation-classes", tmp_path / "unseen.txt",
+        "--validate-every", 2, "--patience", 2, "--ramp-end", 0.2, "--precision", "bf16", "--revive-after", 1,
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / "model" / "metrics.json").read_text())
+    assert (metrics["n_images"], metrics["n_classes"]) == (18, 4)  # two are held out for the budget
+    settings = metrics["settings"]
+    assert (settings["patience"], settings["precision"], settings["revive_after"]) == (2, "bf16", 1)
+    validated = [row["step"] for row in metrics["history"] if "hit_rate_at_1" in row]
+    assert validated[:2] == [2, 4]
+    assert max(validated) < 40
+    assert metrics["history"][-1]["revived_dims"] > 0
+    assert "| hit rate@1 |" in (tmp_path / "model" / "README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--patience", 2), "error: patience: expected validation images with it"),
+        (("--devices", 2, "--batch-size", 5), "error: batch_size: expected a multiple of devices = 2"),
+        (("--precision", "fp8"), "error: precision: expected one of float32, bf16"),
+        (("--checkpoint-every", 0), "error: checkpoint_every: expected"),
         (("--preset", "paper-food"), "error: preset: expected one of paper-face, paper-cifar; got 'paper-food'"),
         (("--margin", -1), "error: margin: expected"),
         (("--loss", "n-pairs", "--rows-per-class", 3), "error: batch_size: expected a multiple of rows_per_class"),
@@ -135,7 +182,7 @@ def test_losses_and_activations_take_their_settings(gossamer, images, tmp_path, 
         (("--regularizer", "l0"), "error: regularizer: expected"),
         (("--device", "abacus"), "error: device: expected"),
         (("--channels", 2), "error: channels: expected"),
-        (("--dim", 8, "--flops-per-document", 9), "error: flops_per_document: expected at most dim = 8"),
+        (("--dim", 8, "--flops-per-document", 9), "error: budget: expected at most dim = 8 FLOPs per document; got 9"),
         (("--labels", "nowhere.csv"), "there is no nowhere.csv"),
         (("--dim", "many"), "--dim"),
     ],
@@ -172,4 +219,41 @@ def test_overwrite_replaces_an_older_model(gossamer, images, tmp_path, small):
     for seed in (0, 1):
         gossamer("train", images, "--out", tmp_path / "model", "--overwrite", *small, "--seed", seed)
     assert json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]["seed"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_resume_ends_with_the_same_model(gossamer, read_json, images, tmp_path, small):
+    out, kept = tmp_path / "model", tmp_path / ".model.checkpoints"
+    command = ("train", str(images), "--out", str(out), *map(str, small), "--steps", "300", "--checkpoint-every", "50")
+    with subprocess.Popen(
+        [sys.executable, "-c", "from gossamer.cli import main; main()", *command],
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as program:  # fmt: skip
+        while program.poll() is None and not kept.exists():
+            time.sleep(0.02)
+        program.send_signal(signal.SIGINT)
+        stderr = program.communicate(timeout=60)[1]
+    assert program.returncode == 130, stderr
+    last = " ".join(stderr.split("interrupted")[-1].split())
+    assert re.fullmatch(r": \d+ of 300 steps are kept in .*; go on by the same call with --resume .*", last)
+    assert not out.exists()
+    unasked = gossamer(*command, status=2)
+    assert "go on with --resume" in unasked.stderr
+    other = gossamer(*command, "--resume", "--seed", 1, status=2)
+    assert "is of a run with seed 0; this one has 1" in other.stderr
+    resumed = read_json(*command, "--resume")
+    assert resumed["fingerprint"] == Encoder.from_pretrained(out).fingerprint
+    assert not kept.exists()
+    whole = read_json(*command[:3], str(tmp_path / "whole"), *command[4:])
+    assert resumed["fingerprint"] == whole["fingerprint"]
+
+
+def test_an_old_checkpoint_is_dropped_by_overwrite_and_none_is_an_error_of_resume(gossamer, images, tmp_path, small):
+    none = gossamer("train", images, "--out", tmp_path / "model", *small, "--resume", status=2)
+    assert "holds none to go on from" in none.stderr
+    old = tmp_path / ".model.checkpoints" / "step-000000004"
+    old.mkdir(parents=True)
+    (old / "state.json").write_text("{}")
+    gossamer("train", images, "--out", tmp_path / "model", *small, status=2)
+    gossamer("train", images, "--out", tmp_path / "model", *small, "--overwrite")
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

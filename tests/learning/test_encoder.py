@@ -13,7 +13,7 @@ from gossamer.errors import ConfigError, FormatError, NotFoundError, OutputExist
 from gossamer.learning import Encoder, EncoderConfig
 from gossamer.learning.activations import ACTIVATIONS
 
-MODEL_FILES = ["config.json", "metrics.json", "model.safetensors"]
+MODEL_FILES = ["README.md", "config.json", "metrics.json", "model.safetensors"]
 
 
 class Flat(nn.Module):
@@ -159,7 +159,7 @@ def test_the_fingerprint_tells_weights_and_settings_apart(encoder, config):
     assert other.fingerprint != encoder.fingerprint
 
 
-def test_the_folder_holds_the_three_files_and_the_metrics(folder):
+def test_the_folder_holds_its_files_and_the_metrics(folder):
     assert sorted(os.listdir(folder)) == MODEL_FILES
     assert json.loads((folder / "metrics.json").read_text()) == {"loss": 1.5}
 

@@ -32,12 +32,18 @@ SHARES = {  # of a standard normal: above 1, beyond ±1, or as asked for
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("scale", [0.02, 1.0, 1e3])
+@pytest.mark.parametrize("scale", [1e-3, 0.02, 1.0, 1e3])
 @pytest.mark.parametrize("offset", [0.0, 50.0])
 def test_the_share_of_nonzeros_at_the_start_does_not_depend_on_the_features_scale(activation, scale, offset):
     share = SHARES[activation]
     embeddings = head_of(activation)(features(scale=scale) + scale * offset)
     assert (embeddings != 0).float().mean().item() == pytest.approx(share, abs=0.03)
+
+
+def test_features_that_are_all_the_same_make_no_noise():
+    head = head_of("none")
+    head(torch.full((64, 20), 3.7))
+    assert head.norm(head.linear(torch.full((64, 20), 3.7))).abs().max() < 0.2
 
 
 @pytest.mark.parametrize("activation", ["soft-threshold", "learned-soft-threshold", "top-k"])

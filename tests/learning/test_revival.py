@@ -106,3 +106,14 @@ def test_training_revives_dead_dimensions_until_the_ramp_ends_and_says_how_many(
 def test_a_patience_that_is_no_number_of_steps_is_refused(revive_after):
     with pytest.raises(ConfigError, match="revive_after: expected a whole number of at least 1"):
         TrainingConfig(revive_after=revive_after)
+
+
+def test_the_state_goes_on_where_it_was():
+    head = SparseHead(4, 3)
+    before, after = DeadDimRevival(head, patience=5), DeadDimRevival(head, patience=5)
+    rows = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 2.0]])
+    before.observe(rows[:2])
+    before.observe(rows[2:])
+    after.load_state_dict(before.state_dict())
+    after.observe(rows[:2])
+    assert after.dead_dims.tolist() == [1]

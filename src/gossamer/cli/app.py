@@ -44,8 +44,8 @@ class _Commands(TyperGroup):
             raise  # Typer ends quietly when the reader of a pipe has left
         except OSError as error:
             _leave(FAILURE, f"error: {error}")
-        except KeyboardInterrupt:
-            _leave(INTERRUPTED, "interrupted")
+        except KeyboardInterrupt as stop:
+            _leave(INTERRUPTED, str(stop) or "interrupted")
 
 
 def _leave(status: int, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 from rich.console import Console
@@ -38,7 +39,9 @@ class ProgressBars:
         if stage != self._stage:
             self._stop()
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-            self._bar = Progress(*columns, console=Console(stderr=True))
+            # A process that was started for another device says nothing.
+            is_quiet = os.environ.get("LOCAL_RANK", "0") != "0"
+            self._bar = Progress(*columns, console=Console(stderr=True, quiet=is_quiet))
             self._bar.add_task(stage, total=total or None)
             self._bar.start()
             self._stage = stage

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from gossamer.cli.options import (
@@ -83,11 +84,16 @@ def train(
             "--regularizer", "flops, unbiased-flops, corpus-flops, l1 or none.", "flops; none with --activation none"
         ),
     ] = None,
-    weight: Annotated[float | None, _setting("--weight", "What the regularizer's weight grows to.", 40.0)] = None,
+    weight: Annotated[
+        float | None,
+        _setting("--weight", "What the regularizer's weight grows to, whatever a search costs.", "found by the cost"),
+    ] = None,
     flops_per_document: Annotated[
         float | None,
         _setting(
-            "--flops-per-document", "What searching images like these costs: small entries are dropped for it.", 1.2
+            "--flops-per-document",
+            "What searching other images like these may cost: some of these are held out to measure it.",
+            "1.0; none with a preset",
         ),
     ] = None,
     ramp_start: Annotated[
@@ -95,6 +101,10 @@ def train(
     ] = None,
     ramp_end: Annotated[
         float | None, _setting("--ramp-end", "Share of the steps after which the weight holds.", 0.7)
+    ] = None,
+    revive_after: Annotated[
+        int | None,
+        _setting("--revive-after", "Steps in which no image uses a dimension, after which it starts afresh.", "never"),
     ] = None,
     augmentation: Annotated[
         bool | None,
@@ -107,18 +117,62 @@ def train(
     steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 1600)] = None,
     batch_size: Annotated[int | None, _setting("--batch-size", "Images in a batch.", 128)] = None,
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
+    validation_classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation-classes",
+            metavar="FILE",
+            help="Classes of DATA, one a line, that are not learned from but measured on while training.",
+            show_default=False,
+        ),
+    ] = None,
+    validate_every: Annotated[int | None, _setting("--validate-every", "Steps between validations.", 200)] = None,
+    patience: Annotated[
+        int | None,
+        _setting("--patience", "Validations in a row without a better hit rate, after which to stop.", "none"),
+    ] = None,
+    stop_on: Annotated[
+        str | None, _setting("--stop-on", "hit-rate, or budget: validations that cost no more.", "hit-rate")
+    ] = None,
+    precision: Annotated[str | None, _setting("--precision", "float32, or bf16: mixed precision.", "float32")] = None,
+    devices: Annotated[
+        int | None, _setting("--devices", "GPUs, or processes on a CPU, that share each batch.", 1)
+    ] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir", metavar="FOLDER", help="Write metrics.csv there, as training goes on.", show_default="none"
+        ),
+    ] = None,
     device: DeviceOption = "auto",
+    checkpoint_every: Annotated[
+        int | None, _setting("--checkpoint-every", "Steps between checkpoints, which are kept beside MODEL.", 200)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of the same command that was stopped.")
+    ] = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Learn an encoder from labeled images, with sparse embeddings that are cheap to search."""
     from gossamer.datasets.images import ImageCollection
+    from gossamer.learning.budget import FlopsBudget
     from gossamer.learning.encoder import EncoderConfig
     from gossamer.learning.pretrained import CONFIG
-    from gossamer.learning.training import AffineAugmentation, Preset, TrainingConfig, find_preset, train_encoder
+    from gossamer.learning.training import (
+        AffineAugmentation,
+        Preset,
+        TrainingConfig,
+        find_preset,
+        remove_checkpoints,
+        train_encoder,
+    )
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
+    checkpoints = out.absolute().parent / f".{out.name}.checkpoints"
+    if overwrite and not resume:
+        remove_checkpoints(checkpoints)
     if activation == DENSE_ACTIVATION:
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
         dim = DENSE_DIM if dim is None else dim
@@ -143,18 +197,27 @@ def train(
         rows_per_class=rows_per_class,
         regularizer=regularizer,
         weight=weight,
-        flops_per_document=flops_per_document,
         ramp_start=ramp_start,
         ramp_end=ramp_end,
+        revive_after=revive_after,
+        validate_every=validate_every,
+        patience=patience,
+        stop_on=stop_on,
+        precision=precision,
+        devices=devices,
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
     )
+    if flops_per_document is not None:
+        # A preset's weight is for no budget: one that is asked for finds its own.
+        settings |= {"weight": weight, "budget": FlopsBudget(flops_per_document=flops_per_document)}
     if augmentation is not None:
         settings["augmentation"] = (base.training.augmentation or AffineAugmentation()) if augmentation else None
     training_config = dataclasses.replace(base.training, device=device, **settings)
-    collection = ImageCollection.open(data, labels=labels or (), label_column=label_column, classes=classes)
+    find = partial(ImageCollection.open, data, labels=labels or (), label_column=label_column)
+    collection = find(classes=classes)
     with ProgressBars() as progress:
         images = collection.decode(
             size=encoder_config.image_size,
@@ -162,10 +225,30 @@ def train(
             skip_unreadable=skip_unreadable,
             on_progress=partial(progress, "read images"),
         )
+        validation = None
+        if validation_classes is not None:
+            validation = find(classes=validation_classes).decode(
+                size=encoder_config.image_size,
+                channels=images.pixels.shape[1],
+                skip_unreadable=skip_unreadable,
+                on_progress=partial(progress, "read images to measure on"),
+            )
+            images = images.take(np.flatnonzero(~np.isin(images.labels, validation.labels)))
     encoder_config = dataclasses.replace(encoder_config, channels=images.pixels.shape[1])
-    trained = train_encoder(images, encoder_config, training_config, progress=True)
+    trained = train_encoder(
+        images,
+        encoder_config,
+        training_config,
+        validation=validation,
+        checkpoint_dir=checkpoints,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+        progress=True,
+        log_dir=log_dir,
+    )
     metrics = {**trained.metrics, "n_unreadable": images.n_unreadable, "history": trained.history}
     trained.encoder.save_pretrained(out, metrics=metrics, overwrite=overwrite)
+    remove_checkpoints(checkpoints)
     record = {
         "model": str(out),
         "images": len(images),

@@ -17,6 +17,7 @@ from gossamer.errors import ConfigError, ShapeError
 from gossamer.learning.activations import ACTIVATIONS
 from gossamer.learning.backbones import BACKBONES
 from gossamer.learning.heads import SparseHead
+from gossamer.learning.model_card import model_card
 from gossamer.learning.pretrained import read_config, read_weights, write_folder
 
 CUSTOM_BACKBONE = "custom"
@@ -173,7 +174,7 @@ class Encoder(nn.Module):
     def save_pretrained(
         self, folder: str | Path, *, metrics: dict[str, Any] | None = None, overwrite: bool = False
     ) -> None:
-        """Write the model folder: ``config.json``, ``model.safetensors`` and ``metrics.json``.
+        """Write the model folder: ``config.json``, ``model.safetensors``, ``metrics.json`` and a model card.
 
         The folder appears whole or not at all. The code of a custom backbone is not in it.
 
@@ -193,7 +194,9 @@ class Encoder(nn.Module):
         NotFoundError
             If the folder to write into does not exist.
         """
-        write_folder(Path(folder), self._settings(), self.state_dict(), metrics or {}, overwrite=overwrite)
+        folder, settings, metrics = Path(folder), self._settings(), metrics or {}
+        card = model_card(folder.absolute().name, settings, metrics, fingerprint=self.fingerprint)
+        write_folder(folder, settings, self.state_dict(), metrics, card, overwrite=overwrite)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, backbone: nn.Module | None = None) -> Encoder:

@@ -17,7 +17,7 @@ class SparseHead(nn.Module):
     """Map features to L2-normalized embeddings: linear, batch norm, activation, unit length.
 
     Batch norm gives the pre-activations of each dimension mean 0 and variance 1 whatever the scale and
-    offset of the features (of standard deviation 0.02 or more: below, the 1e-5 that it adds to variances
+    offset of the features (of standard deviation 1e-3 or more: below, the 1e-8 that it adds to variances
     counts), so that the activation lets a known share of entries through from the first step. For ReLU
     their mean starts at −1: about one entry in six is then positive, instead of one in two.
 
@@ -62,7 +62,8 @@ class SparseHead(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, dim, bias=False)  # batch norm brings its own
-        self.norm = nn.BatchNorm1d(dim)
+        # With torch's 1e-5 no entry would pass a threshold where features are small.
+        self.norm = nn.BatchNorm1d(dim, eps=1e-8)
         self.activation = make_activation(activation, dim=dim, theta=theta, nnz_per_row=nnz_per_row)
         self.register_buffer("thresholds", torch.zeros(dim))
         self._initial_mean = _RELU_SHIFT if activation == "relu" else 0.0

@@ -1,4 +1,4 @@
-"""The model folder: ``config.json``, ``model.safetensors`` and ``metrics.json``."""
+"""The model folder: ``config.json``, ``model.safetensors``, ``metrics.json`` and ``README.md``."""
 
 import dataclasses
 import json
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gossamer.errors import ConfigError, FormatError, NotFoundError, VersionError
 from gossamer.files import check_output, replaced_folder
+from gossamer.learning.model_card import CARD
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
 FORMAT, VERSION = "gossamer-encoder", 1
@@ -21,13 +22,20 @@ ConfigT = TypeVar("ConfigT")
 
 
 def write_folder(
-    folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor], metrics: dict[str, Any], *, overwrite: bool
+    folder: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    metrics: dict[str, Any],
+    card: str,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write a model folder, whole or not at all; errors as in `gossamer.files.check_output`."""
     check_output(folder, overwrite=overwrite, marker=CONFIG)
     with replaced_folder(folder) as new:
         _write_json(new / CONFIG, {"format": FORMAT, "version": VERSION, **config})
         _write_json(new / METRICS, metrics)
+        (new / CARD).write_text(card, encoding="utf-8")
         # A copy of each: safetensors refuses tensors that share memory or are not contiguous.
         copies = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()

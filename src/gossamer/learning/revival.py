@@ -64,6 +64,14 @@ class DeadDimRevival:
         """The dimensions that are dead by now, ascending, shape (n,), int64."""
         return (self._idle_rows >= self.patience).nonzero().flatten()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return for how many rows each dimension has been idle, for a checkpoint."""
+        return {"idle_rows": self._idle_rows}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        self._idle_rows = state["idle_rows"]
+
     @torch.no_grad()
     def revive(self, optimizer: Optimizer | None = None, *, seed: int) -> int:
         """Start the dead dimensions afresh, between two steps, and return how many there were.

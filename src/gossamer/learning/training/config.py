@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gossamer.errors import ConfigError
-from gossamer.learning.budget import QuadraticSchedule
+from gossamer.learning.budget import FlopsBudget, QuadraticSchedule
 from gossamer.learning.encoder import EncoderConfig
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
 from gossamer.learning.training.augmentation import AffineAugmentation
+
+STOP_ON, PRECISIONS = ("hit-rate", "budget"), ("float32", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +40,16 @@ class TrainingConfig:
         compare rows need several, the others take images in any order.
     regularizer : str
         One of `gossamer.learning.regularizers.REGULARIZERS`.
-    weight : float
-        What the regularizer's factor λ grows to.
-    flops_per_document : float, optional
-        What the images learned from cost after training: small entries are dropped for it, see
-        `gossamer.learning.calibrate`. Unseen classes cost more, by a third or so. None drops nothing;
-        dense encoders are never calibrated.
+    budget : FlopsBudget, optional
+        What searching images of classes not learned from may cost. A share of the images is held out
+        for it, see `gossamer.learning.training.holdout.hold_out`: the regularizer's factor λ is found by
+        what they cost, see `gossamer.learning.BudgetController`, and after training small entries are
+        dropped, see `gossamer.learning.calibrate`. None drops nothing; dense encoders have no budget.
+    weight : float, optional
+        What λ grows to with the square of the step, whatever the cost, as in the paper. None to find λ
+        by the budget.
     ramp_start, ramp_end : float
-        The shares of the steps between which λ grows: learn first, then tighten, then hold.
+        The shares of the steps between which λ or the cost moves: learn first, then tighten, then hold.
     revive_after : int, optional
         Steps in which no row uses a dimension, after which it starts afresh, until ``ramp_end``; see
         `gossamer.learning.revival.DeadDimRevival`. None for never.
@@ -53,6 +57,19 @@ class TrainingConfig:
         Random changes of the images; None for none.
     validate_every : int
         Steps between validations; there is one at the end in any case.
+    patience : int, optional
+        After how many measurements in a row to stop early, of those after ``ramp_end``; None to take all
+        steps. The learning rate has not fallen to 0 then. See `gossamer.learning.training.stopping`.
+    stop_on : str
+        ``hit-rate``: validations that bring no better one, and the weights of the best are kept;
+        ``budget``: looks at images held out whose cost is in the budget, and the last weights are kept.
+        They are looked at some fifty times, or every tenth step where λ is given.
+    precision : str
+        ``float32``, or ``bf16``: the encoder in mixed precision, loss and penalty in float32 all the same.
+    devices : int
+        How many GPUs, or processes on a CPU, share each batch, with the same result as one but for
+        rounding. For more than one the program, which must be a file, is started once more for each, so
+        that it may train only once; these end when training does, and one goes on.
     seed : int
         The same seed gives the same weights on the same machine, at least 0.
     device : str
@@ -74,37 +91,53 @@ class TrainingConfig:
     scale: float | None = None
     rows_per_class: int | None = None
     regularizer: str = "flops"
-    weight: float = 40.0
+    budget: FlopsBudget | None = field(default_factory=lambda: FlopsBudget(flops_per_document=1.0))
+    weight: float | None = None
     ramp_start: float = 0.2
     ramp_end: float = 0.7
-    flops_per_document: float | None = 1.2
     revive_after: int | None = None
     augmentation: AffineAugmentation | None = field(default_factory=AffineAugmentation)
     validate_every: int = 200
+    patience: int | None = None
+    stop_on: str = "hit-rate"
+    precision: str = "float32"
+    devices: int = 1
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, lowest in (("steps", 1), ("batch_size", 2), ("validate_every", 1), ("seed", 0)):
+        for name, lowest in (("steps", 1), ("batch_size", 2), ("validate_every", 1), ("devices", 1), ("seed", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < lowest:
                 raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
-        for name in ("revive_after", "rows_per_class"):
+        for name in ("revive_after", "rows_per_class", "patience"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise ConfigError(f"{name}: expected a whole number of at least 1; got {value!r}")
         for name in ("learning_rate", "class_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
-        if self.flops_per_document is not None and not 0 < self.flops_per_document < math.inf:
-            raise ConfigError(f"flops_per_document: expected a finite number above 0; got {self.flops_per_document}")
+        for name, known in (("stop_on", STOP_ON), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        if self.batch_size % self.devices:
+            raise ConfigError(
+                f"batch_size: expected a multiple of devices = {self.devices}, which share it; got {self.batch_size}"
+            )
         if self.regularizer not in REGULARIZERS:
             raise ConfigError(f"regularizer: expected one of {', '.join(REGULARIZERS)}; got {self.regularizer!r}")
         if not 0 <= self.ramp_start <= self.ramp_end <= 1:
             raise ConfigError(
                 f"ramp: expected 0 <= ramp_start <= ramp_end <= 1; got {self.ramp_start} and {self.ramp_end}"
             )
+        if self.weight is None and self.budget is None and self.regularizer != "none":
+            raise ConfigError("weight: expected a number where there is no budget to find it by; got None")
         self.schedule()
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether the regularizer's weight is found by the budget."""
+        return self.weight is None and self.regularizer != "none"
 
     @property
     def drawn_per_class(self) -> int | None:
@@ -114,10 +147,10 @@ class TrainingConfig:
         return self.rows_per_class
 
     def schedule(self) -> QuadraticSchedule:
-        """Return the course of λ over the steps."""
+        """Return the course of λ over the steps, where no budget finds it."""
         start = round(self.ramp_start * self.steps)
         end = round(self.ramp_end * self.steps)
-        weight = 0.0 if self.regularizer == "none" else self.weight
+        weight = 0.0 if self.regularizer == "none" or self.weight is None else self.weight
         return QuadraticSchedule(weight=weight, warmup_steps=max(1, end - start), start_step=start)
 
     def learning_rate_share(self, step: int) -> float:
@@ -151,7 +184,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 weight=100.0,
                 ramp_start=0.0,
                 ramp_end=50 / 230,
-                flops_per_document=None,
+                budget=None,
                 augmentation=None,
                 validate_every=5_000,
             ),
@@ -176,7 +209,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 weight=1e-3,
                 ramp_start=0.0,
                 ramp_end=0.3,
-                flops_per_document=None,
+                budget=None,
                 validate_every=1_000,
             ),
         ),

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import nn
 
-from gossamer.errors import ConfigError
-from gossamer.learning.calibration import calibrate
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
+from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
+from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity, open_checkpoints
 from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.health_callback import HealthWatch
+from gossamer.learning.training.history_log import HistoryLog
+from gossamer.learning.training.holdout import hold_out
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
-from gossamer.learning.training.task import SparseEmbeddingTask
+from gossamer.learning.training.quiet import quiet_lightning
+from gossamer.learning.training.ranks import ended_ranks, joined_batch_norms, lightning_devices
+from gossamer.learning.training.stopping import early_stop
+from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
@@ -54,13 +59,23 @@ def train_encoder(
     validation: LabeledImages | None = None,
     backbone: nn.Module | None = None,
     objective: LossFunction | None = None,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     progress: bool = False,
     description: str = "train",
+    log_dir: Path | None = None,
 ) -> TrainedEncoder:
     """Learn an encoder from labeled images.
 
-    Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder. Leaves no
-    files, no log and no trace in the random generators of the process.
+    Takes ``config.steps`` steps, neither more nor fewer unless ``config.patience`` ends it, then calibrates
+    a sparse encoder that has a budget. Leaves no files without ``log_dir`` and ``checkpoint_dir``, and no
+    trace in the random generators of the process. What a run warns of, it logs in one sentence: a budget
+    that cannot be met, rows that became all zero.
+
+    With checkpoints, a run that was killed goes on where the last one was written, and ends with the same
+    weights, bit for bit, as one that was not (on the same machine). Ctrl-C lets the step at work end,
+    writes one and raises KeyboardInterrupt; a second one stops at once.
 
     Parameters
     ----------
@@ -77,11 +92,25 @@ def train_encoder(
     objective : callable, optional
         The caller's own loss, where ``config.loss`` is ``custom``: a function of embeddings, shape
         (b, dim), and targets, shape (b,), from 0 to n_classes − 1, that returns a number. A module is
-        trained in place, with the encoder.
+        trained in place, with the encoder. One with a miner of pytorch-metric-learning is
+        ``lambda rows, targets: loss(rows, targets, miner(rows, targets))``; ``config.rows_per_class``
+        gives it batches of several rows a class. On several devices it sees the rows of all.
+    checkpoint_dir : str or Path, optional
+        The folder for checkpoints, made if it is not there; None to write none. The last one stays when
+        training is done, so that nothing is lost before the model is saved: then call
+        `gossamer.learning.training.remove_checkpoints`.
+    checkpoint_every : int, optional
+        Steps between two; None for ``config.validate_every``. Only the newest is kept: three times the
+        weights in size.
+    resume : bool
+        Whether to go on from the checkpoint in ``checkpoint_dir``.
     progress : bool
         Whether to draw a progress bar on stderr.
     description : str
         What the bar is called.
+    log_dir : Path, optional
+        A folder, made if need be, where ``metrics.csv`` gets the numbers of the history while training
+        goes on, after each tenth step.
 
     Raises
     ------
@@ -94,20 +123,35 @@ def train_encoder(
         If a setting is unknown or the device is not there.
     ShapeError
         If the images are not of the encoder's shape.
+    OutputExistsError
+        If there is a checkpoint and this run is not to go on from it.
+    NotFoundError
+        If there is none to go on from.
+    MismatchError
+        If it is of other images or settings, or another version of Gossamer or torch wrote it.
+    FormatError
+        If it is damaged.
     """
     device = pick_device(config.device)
-    is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
-    if is_sparse and budget is not None and budget > encoder_config.dim:
-        raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
-    data = _data_module(images, config, validation)
+    budget = None if encoder_config.activation == "none" else config.budget
+    if budget is not None:
+        budget.share(encoder_config.dim)  # refuses what is above dim
+    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
+    data = _data_module(images, config, validation, has_budget=budget is not None)
+    settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
+    every = config.validate_every if checkpoint_every is None else checkpoint_every
+    checkpoints = open_checkpoints(
+        checkpoint_dir, every=every, run=lambda: identity(settings, images, validation), resume=resume
+    )
     cuda = list(range(torch.cuda.device_count()))
     with (
-        _quiet_lightning(),
+        quiet_lightning(),
         torch.random.fork_rng(devices=cuda),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
+        ended_ranks() if config.devices > 1 else nullcontext(),
     ):
         torch.manual_seed(config.seed)
-        encoder = Encoder(_with_pixel_statistics(encoder_config, images.pixels), backbone)
+        encoder = Encoder(encoder_config, backbone)
         task = SparseEmbeddingTask(
             encoder,
             config,
@@ -117,21 +161,36 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None)
-        if validation is not None and config.steps % config.validate_every != 0:
+        stop = early_stop(task, has_validation=validation is not None)
+        bar = TrainingProgress(description) if progress else None
+        log = None if log_dir is None else HistoryLog(log_dir)
+        callbacks = [checkpoints, _watch(task, data), stop, log, bar]
+        trainer = _fit(task, data, device, checkpoints, [part for part in callbacks if part is not None])
+        if validation is not None and not task.is_validated:
             trainer.validate(task, datamodule=data, verbose=False)
-        if is_sparse and budget is not None:
-            calibrate(encoder, images.pixels, flops_per_document=budget, device=str(device))
+        if stop is not None:
+            stop.restore(task)
+        outcome = None
+        if budget is not None:
+            outcome = meet_budget(task, data, images.pixels, budget, device=str(device))
             if validation is not None:
-                task.history.append({**task.history[-1], "is_calibrated": True})
                 trainer.validate(task, datamodule=data, verbose=False)
-        seconds = time.perf_counter() - start
-    metrics = _metrics(task, data, seconds)
+        if log is not None:
+            log.finish(task)
+        seconds = time.perf_counter() - start + (checkpoints.seconds_before if checkpoints else 0.0)
+    metrics = _metrics(task, data, seconds, outcome)
     task.objective.cpu()  # a caller's is back where it came from
     return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
 
 
-def _data_module(images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None) -> ImageDataModule:
+def _watch(task: SparseEmbeddingTask, data: ImageDataModule) -> HealthWatch | None:
+    every = LOG_EVERY if task.controller is None else task.controller.interval
+    return None if data.cost_sample is None else HealthWatch(data.cost_sample, every=every)
+
+
+def _data_module(
+    images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None, *, has_budget: bool
+) -> ImageDataModule:
     return ImageDataModule(
         images,
         steps=config.steps,
@@ -139,32 +198,44 @@ def _data_module(images: LabeledImages, config: TrainingConfig, validation: Labe
         seed=config.seed,
         rows_per_class=config.drawn_per_class,
         validation=validation,
+        held_out=hold_out(images.labels, seed=config.seed) if has_budget else None,
     )
 
 
 def _fit(
-    task: SparseEmbeddingTask, data: ImageDataModule, device: torch.device, bar: TrainingProgress | None
+    task: SparseEmbeddingTask,
+    data: ImageDataModule,
+    device: torch.device,
+    checkpoints: Checkpoints | None,
+    callbacks: list[Callback],
 ) -> Trainer:
     config = task.config
     trainer = Trainer(
         accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
+        devices=lightning_devices(config.devices, device),
+        strategy="ddp" if config.devices > 1 else "auto",
+        use_distributed_sampler=False,  # every rank takes its rows of each batch by itself
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         max_epochs=1,
         limit_val_batches=0 if data.validation is None else None,
         val_check_interval=min(config.validate_every, config.steps),
         num_sanity_val_steps=0,
-        callbacks=[bar] if bar else [],
+        callbacks=callbacks,
+        plugins=[SafeCheckpointIO()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     try:
-        trainer.fit(task, datamodule=data)
+        with nullcontext() if checkpoints is None else checkpoints.interrupts, joined_batch_norms(task):
+            trainer.fit(task, datamodule=data, ckpt_path=None if checkpoints is None else checkpoints.resumed)
     except SystemExit as stop:
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into an exit
+        raise KeyboardInterrupt(*stop.__context__.args) from None  # Lightning turns Ctrl-C into an exit
+    if checkpoints is not None and checkpoints.interrupts.has_come:
+        raise KeyboardInterrupt(checkpoints.sentence)  # within the last step
     return trainer
 
 
@@ -184,31 +255,22 @@ def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> 
     )
 
 
-def _metrics(task: SparseEmbeddingTask, data: ImageDataModule, seconds: float) -> dict[str, Any]:
+def _settings(config: TrainingConfig) -> dict[str, Any]:
+    """Return the settings as JSON holds them, which knows no cost function of a caller's."""
+    settings = dataclasses.asdict(dataclasses.replace(config, weight=0.0, budget=None))
+    budget = None if config.budget is None else {"unit": config.budget.unit, "target": config.budget.target}
+    return settings | {"weight": config.weight, "budget": budget}
+
+
+def _metrics(
+    task: SparseEmbeddingTask, data: ImageDataModule, seconds: float, outcome: BudgetOutcome | None
+) -> dict[str, Any]:
     return {
         "n_images": data.n_images,
         "n_classes": data.n_classes,
         "training_seconds": round(seconds, 1),
         "torch": torch.__version__,
         "last": task.history[-1],
-        "settings": dataclasses.asdict(task.config),
+        "settings": _settings(task.config),
+        "budget": None if outcome is None else outcome._asdict(),
     }
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's banners and tips, and the advice that does not apply here."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # Batches are slices of memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", message=".*does not have many workers")
-            # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,116 @@
+"""The model card: ``README.md`` beside the weights, with what was measured and how to use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gossamer
+
+CARD = "README.md"
+
+FIGURES = {
+    "hit_rate_at_1": "hit rate@1",
+    "flops_per_document": "FLOPs per document",
+    "nnz_per_row": "nonzeros per row",
+    "suboptimality_ratio": "sub-optimality ratio R_sub (1 is even)",
+    "dead_dims": "dimensions that no row uses",
+    "zero_rows": "rows without a nonzero",
+}
+"""What the fields of a validation are called on the card."""
+
+_SAMPLES = {"": "the validation images", "held_out_": "images of the training data that were held out"}
+
+
+def model_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], *, fingerprint: str) -> str:
+    """Return the card of an encoder, Markdown with the front matter that Hugging Face's hub reads.
+
+    Parameters
+    ----------
+    name : str
+        Of the model's folder.
+    settings : dict
+        The encoder's configuration.
+    metrics : dict
+        What is known of the training, as in `gossamer.learning.TrainedEncoder.metrics`; what is not there
+        is not on the card.
+    fingerprint : str
+        The encoder's.
+    """
+    is_sparse = settings["activation"] != "none"
+    kind = "sparse" if is_sparse else "dense"
+    parts = [
+        _front_matter(kind),
+        f"# {name}\n\nAn encoder of images: {kind} embeddings of {settings['dim']} dimensions, learned with "
+        f"[Gossamer](https://pypi.org/project/gossamer) {gossamer.__version__}. Fingerprint: `{fingerprint}`.\n",
+        "## Measured\n\n" + (_measured(metrics) or "Nothing was measured on images not learned from.\n"),
+        "## Use\n\n" + _use(name, settings, is_sparse=is_sparse),
+        "## Training\n\n" + _training(metrics),
+        "## Settings\n\n" + _table("setting", {**settings, **metrics.get("settings", {})}),
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(kind: str) -> str:
+    tags = [f"{kind}-embeddings", "image-retrieval", "feature-extraction"]
+    listed = "".join(f"- {tag}\n" for tag in tags)
+    return f"---\nlibrary_name: gossamer\npipeline_tag: image-feature-extraction\ntags:\n{listed}---\n"
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    tables, last, budget = [], metrics.get("last", {}), metrics.get("budget")
+    for prefix, sample in _SAMPLES.items():
+        figures = {title: last.get(prefix + field) for field, title in FIGURES.items() if prefix + field in last}
+        if figures:
+            tables.append(f"On {sample}{', calibrated' if last.get('is_calibrated') else ''}:\n\n{_table('', figures)}")
+    if budget:
+        tables.append(
+            f"The budget was {_shown(budget['target'])} {budget['unit']}, and {_shown(budget['reached'])} was reached "
+            f"on {budget['n_held_out']} images held out.\n"
+        )
+    return "\n".join(tables)
+
+
+def _use(name: str, settings: Mapping[str, Any], *, is_sparse: bool) -> str:
+    backbone = ", backbone=backbone" if settings["backbone"] == "custom" else ""
+    before = "# backbone: a module of the architecture that was trained\n" if backbone else ""
+    decode = f"decode(size={settings['image_size']}, channels={settings['channels']})"
+    if is_sparse:
+        head = "from gossamer import InvertedIndex\n"
+        steps = (
+            "embeddings = encode(encoder, images.pixels)\n"
+            "found = InvertedIndex.build(embeddings).search(embeddings, k=5)  # found.doc_ids, found.scores\n"
+        )
+    else:
+        head, steps = "", "embeddings = encode_dense(encoder, images.pixels)\nscores = embeddings @ embeddings.T\n"
+    return (
+        f"```python\n{head}from gossamer.datasets.images import ImageCollection\n"
+        f"from gossamer.learning import Encoder, {'encode' if is_sparse else 'encode_dense'}\n\n{before}"
+        f'encoder = Encoder.from_pretrained("{name}"{backbone})\n'
+        f'images = ImageCollection.open("images").{decode}  # a folder or a zip\n{steps}```\n'
+    )
+
+
+def _training(metrics: Mapping[str, Any]) -> str:
+    if "n_images" not in metrics:
+        return "Nothing is known of it.\n"
+    last = metrics.get("last", {})
+    return (
+        f"Learned from {metrics['n_images']} images of {metrics['n_classes']} classes, "
+        f"{last.get('step')} steps in {metrics['training_seconds']} s with torch {metrics['torch']}; at the end the "
+        f"loss was {_shown(last.get('loss'))}, the penalty {_shown(last.get('penalty'))} and its weight "
+        f"{_shown(last.get('weight'))}. `metrics.json` has the whole course.\n"
+    )
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
+    lines = "".join(f"| {name} | {_shown(value)} |\n" for name, value in rows.items())
+    return f"| {title} | |\n|---|---|\n{lines}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

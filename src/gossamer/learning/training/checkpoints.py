@@ -1,0 +1,239 @@
+"""Stop and go on: checkpoints of a run, and Ctrl-C that writes one."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import CheckpointIO
+
+import gossamer
+from gossamer.errors import ConfigError, MismatchError, NotFoundError, OutputExistsError
+from gossamer.learning.training.checkpoint_files import STATE, read_state, write_state
+
+if TYPE_CHECKING:
+    from gossamer.datasets.images import LabeledImages
+
+_HASHED_IMAGES = 8192
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Let Lightning write and read its checkpoints as `gossamer.learning.training.checkpoint_files` does."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+        """Write a folder; whole or not at all."""
+        write_state(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Read a folder; errors as in `read_state`."""
+        return read_state(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a folder."""
+        shutil.rmtree(path)
+
+
+class Interrupts:
+    """Note the first Ctrl-C within a ``with`` block, and raise KeyboardInterrupt at the second.
+
+    In a thread other than the main one, which gets no signals, nothing is noted.
+    """
+
+    def __init__(self) -> None:
+        self.has_come = False
+
+    def __enter__(self) -> Interrupts:
+        self._is_heard = threading.current_thread() is threading.main_thread()
+        if self._is_heard:
+            self._handler = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._is_heard:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _note(self, *_: Any) -> None:
+        if self.has_come:
+            raise KeyboardInterrupt
+        self.has_come = True
+
+
+class Checkpoints(Callback):
+    """Write the state of a run every so many steps, and when Ctrl-C asks for its end.
+
+    It is written before a step begins, when all that belongs to the steps before, validation included,
+    is done. Only the newest is kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write; its parent exists. Made with the first checkpoint.
+    every : int
+        Steps between two checkpoints, at least 1.
+    run : dict
+        What the run is, as `identity` says it.
+    resume : bool
+        Whether it is to go on from the newest checkpoint there.
+
+    Raises
+    ------
+    ConfigError
+        If ``every`` is below 1.
+    NotFoundError
+        If the folder to write into does not exist, or there is no checkpoint to resume from.
+    MismatchError
+        If the one to resume from is of another run.
+    FormatError
+        If it is damaged.
+    OutputExistsError
+        If there is one and it is not to be resumed: no new run replaces what another one did.
+
+    Attributes
+    ----------
+    interrupts : Interrupts
+        Whether Ctrl-C was pressed; to be entered around the training.
+    resumed : Path or None
+        The checkpoint to go on from.
+    seconds_before : float
+        How long the run took until that was written.
+    """
+
+    def __init__(self, folder: Path, *, every: int, run: dict[str, Any], resume: bool) -> None:
+        if type(every) is not int or every < 1:
+            raise ConfigError(f"checkpoint_every: expected a whole number of at least 1; got {every!r}")
+        if not folder.absolute().parent.is_dir():
+            raise NotFoundError(f"checkpoints: expected an existing folder to write into; {folder.parent} is none")
+        self.interrupts = Interrupts()
+        self.seconds_before = 0.0
+        self._folder, self._every, self._run = folder, every, run
+        self._start = time.perf_counter()
+        self.resumed = _checked(folder, run, resume=resume)
+        self._written_step = 0 if self.resumed is None else _step(self.resumed)
+
+    def on_train_batch_start(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:  # noqa: ARG002
+        """Write a checkpoint if it is time, and stop if Ctrl-C was pressed."""
+        step = trainer.global_step
+        is_stopped = self.interrupts.has_come
+        if trainer.world_size > 1:  # all ranks stop before the same step
+            is_stopped = trainer.strategy.reduce_boolean_decision(is_stopped, all=False)
+        if step > self._written_step and (is_stopped or step % self._every == 0):
+            self._write(trainer, step)
+        if is_stopped:
+            raise KeyboardInterrupt(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """What to tell of a run that was interrupted."""
+        if self._written_step == 0:
+            return "interrupted before the first step was done"
+        return (
+            f"interrupted: {self._written_step} of {self._run['steps']} steps are kept in {self._folder}; "
+            "go on by the same call with --resume (resume=True)"
+        )
+
+    def on_save_checkpoint(self, trainer: Trainer, task: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add what the run is, and how long it took."""
+        checkpoint["run"] = self._run
+        checkpoint["seconds"] = self.seconds_before + time.perf_counter() - self._start
+
+    def on_load_checkpoint(self, trainer: Trainer, task: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Count on from the time before."""
+        self.seconds_before = checkpoint["seconds"]
+
+    def _write(self, trainer: Trainer, step: int) -> None:
+        if trainer.is_global_zero:
+            self._folder.mkdir(exist_ok=True)
+        trainer.save_checkpoint(self._folder / f"step-{step:09d}")
+        if trainer.is_global_zero:
+            for old in self._folder.iterdir():
+                # A kill while writing leaves a hidden part.
+                if old.name.startswith((".step-", "step-")) and old.name != f"step-{step:09d}":
+                    shutil.rmtree(old)
+        self._written_step = step
+
+
+def open_checkpoints(
+    folder: str | Path | None, *, every: int, run: Callable[[], dict[str, Any]], resume: bool
+) -> Checkpoints | None:
+    """Return the checkpoints of a folder, None without one; parameters and errors as of `Checkpoints`."""
+    if folder is not None:
+        return Checkpoints(Path(folder), every=every, run=run(), resume=resume)
+    if resume:
+        raise ConfigError("resume: expected checkpoint_dir with it; got None")
+    return None
+
+
+def _checked(folder: Path, run: dict[str, Any], *, resume: bool) -> Path | None:
+    """Return the checkpoint to resume from, if that is wanted; errors as in `Checkpoints`."""
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        if resume:
+            raise NotFoundError(
+                f"checkpoints: {folder} holds none to go on from; start without --resume (resume=False)"
+            )
+        return None
+    if not resume:
+        raise OutputExistsError(
+            f"checkpoints: {newest} is of a run that was stopped; go on with --resume (resume=True), "
+            f"or delete {folder} to start over"
+        )
+    found = read_state(newest).get("run", {})
+    for key in sorted(run.keys() | found.keys()):
+        if run.get(key) != found.get(key):
+            raise MismatchError(
+                f"checkpoints: {newest} is of a run with {key} {found.get(key)}; this one has {run.get(key)}. "
+                "Resume with what it was started with, or delete it to start over"
+            )
+    return newest
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint of a folder; None if there is none, or no such folder."""
+    found = [path.parent for path in folder.glob(f"step-*/{STATE}")]
+    return max(found, key=_step, default=None)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Delete a folder of checkpoints, if there is one; a folder that holds anything else is left, without them."""
+    for path in folder.glob("*step-*"):
+        shutil.rmtree(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def identity(settings: dict[str, Any], images: LabeledImages, validation: LabeledImages | None) -> dict[str, Any]:
+    """Return what makes two runs the same: settings, images and versions.
+
+    Of more than 8,192 images, pixels of as many evenly spaced ones are compared, and the labels of all.
+    """
+    return {
+        **settings,
+        "images": _digest(images),
+        "validation": None if validation is None else _digest(validation),
+        "gossamer": gossamer.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def _digest(images: LabeledImages) -> str:
+    digest = hashlib.sha256(repr((images.pixels.shape, images.labels.tolist())).encode())
+    for row in np.linspace(0, len(images) - 1, min(len(images), _HASHED_IMAGES)).astype(np.int64):
+        digest.update(images.pixels[row].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
