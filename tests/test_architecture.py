@@ -35,7 +35,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "kernels": ({"kernels"}, {"numpy", "numba", "llvmlite"}),
     "index": (SEARCH, {"numpy"}),
     "rerank": (SEARCH, {"numpy"}),
-    "baselines": (SEARCH | {"baselines"}, {"numpy", "faiss"}),
+    "baselines": (SEARCH | {"baselines", "rerank"}, {"numpy", "faiss", "sklearn"}),
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
