@@ -47,6 +47,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.encoding": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
+    "learning.deep_hashing": (DATA | ENCODER | {"learning.training"}, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
     "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
     "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
