@@ -51,6 +51,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
     "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
     "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
+    "study.protocols.distractors": (
+        DATA | {"learning"},
+        {"numpy", "torch"},
+    ),  # torch inside the one function that warps
     "cli": (SEARCH | {"baselines", "learning", "study", "cli"}, {"numpy", "typer", "rich", "PIL"}),
 }
 
