@@ -50,7 +50,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.deep_hashing": (DATA | ENCODER | {"learning.training"}, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
     "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
-    "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
+    "study": (
+        SEARCH | {"rerank", "baselines", "learning", "study"},
+        {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"},
+    ),
+    "study.config": (SEARCH | {"study"}, {"yaml"}),
     "study.protocols.distractors": (
         DATA | {"learning"},
         {"numpy", "torch"},

@@ -1,0 +1,113 @@
+"""What a study's records say: a table, a figure of time against accuracy, and a page with both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gossamer.files import replaced_file
+from gossamer.study.figures import draw_curves
+from gossamer.study.methods import SPARSE
+from gossamer.study.report import Report, ReportFigure, ReportRow, write_report
+
+TABLE, FIGURE, REPORT = "table.md", "speed.png", "report.html"
+
+_FIGURES = (
+    ("recall", "recall@{k}", "{:.3f}"),
+    ("query_us", "µs per query", "{:.0f}"),
+    ("query_us_p95", "µs, 95 of 100 below", "{:.0f}"),
+    ("query_us_in_batches", "µs in batches of {batch_size:,}", "{:.0f}"),
+    ("speed_up", "speed-up", "{:.1f}×"),
+    ("build_s", "build, s", "{:.2f}"),
+    ("bytes_per_document", "bytes per document", "{:.0f}"),
+)
+
+
+def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return a line for each method, in the order of the records: each column's title and its cell.
+
+    Over several seeds a cell is the mean, and for recall also the lowest and the highest; a method that
+    failed for a seed says so, and its figures are of the others.
+    """
+    lines = []
+    for label in dict.fromkeys(record["label"] for record in records):
+        own = [record for record in records if record["label"] == label]
+        done = [record for record in own if record["status"] == "done"]
+        line = {
+            "method": label if len(done) == len(own) else f"{label} (failed for {len(own) - len(done)} of {len(own)})"
+        }
+        for name, title, form in _FIGURES:
+            values = [record[name] for record in done if name in record]
+            cell = form.format(np.mean(values)) if values else "–"
+            if name == "recall" and len(values) > 1:
+                cell += f" ({form.format(min(values))} to {form.format(max(values))})"
+            line[title.format(**own[0])] = cell
+        lines.append(line)
+    return lines
+
+
+def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write the table, the figure and the page of a study to its folder."""
+    lines = table(records)
+    _write_table(out / TABLE, lines, _remarks(records))
+    done = [record for record in records if record["status"] == "done"]
+    if done:
+        draw_curves(out / FIGURE, _points(done), accuracy=f"recall@{records[0]['k']}")
+    write_report(out / REPORT, _report(records, lines, has_figure=bool(done)))
+
+
+def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> None:
+    titles = list(lines[0])
+    rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *(list(line.values()) for line in lines)]
+    text = "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |" for row in rows)
+    with replaced_file(path) as partial:
+        partial.write_text(f"{text}\n\n{remarks}\n", encoding="utf-8")
+
+
+def _points(done: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return time and recall of each method, its settings in the order of time, means over seeds."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for label in dict.fromkeys(record["label"] for record in done):
+        own = [record for record in done if record["label"] == label]
+        name = own[0]["method"] + (", re-ranked" if own[0]["rerank"] else "")
+        mean = [float(np.mean([record[key] for record in own])) for key in ("query_us", "recall")]
+        points.setdefault(name, []).append((mean[0], mean[1]))
+    return {name: sorted(each) for name, each in points.items()}
+
+
+def _remarks(records: Sequence[dict[str, Any]]) -> str:
+    first, seeds = records[0], sorted({record["seed"] for record in records})
+    failures = [f" {record['label']} failed: {record['error']}." for record in records if record["status"] == "failed"]
+    return (
+        f"{first['n_docs']:,} documents of {first['dim']:,} dimensions, {first['n_queries']:,} queries, "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}. Times are medians over queries of "
+        f"{first['rounds']} rounds in which the methods took turns, on one thread, one query at a time unless in "
+        f"batches. Data {first['data']}, gossamer {first['gossamer']}, {first['machine']}." + "".join(failures)
+    )
+
+
+def _report(records: Sequence[dict[str, Any]], lines: Sequence[dict[str, str]], *, has_figure: bool) -> Report:
+    k = records[0]["k"]
+    figure = ReportFigure(
+        file=FIGURE,
+        title="Time against accuracy",
+        caption="Each line is a method, each point one setting of it; up and to the left is better. The time is on "
+        "a logarithmic scale, one query at a time on one thread.",
+    )
+    return Report(
+        title="Gossamer: a study of nearest neighbours",
+        summary=f"How many of the {k} nearest neighbours each method finds, and what it takes to find them.",
+        notice="",
+        columns=list(lines[0]),
+        rows=[ReportRow(cells=list(line.values()), is_sparse=line["method"].startswith(SPARSE)) for line in lines],
+        explanation=(
+            f"recall@{k} is the share of results that score as much, by the inner product of the dense vectors, as the "
+            f"{k}th best document does; a tie is not a miss. The speed-up is over exhaustive search by FAISS, one "
+            "query at a time; exhaustive search gains most from batches."
+        ),
+        figures=[figure] if has_figure else [],
+        provenance=_remarks(records),
+    )
