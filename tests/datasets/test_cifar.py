@@ -96,6 +96,11 @@ def test_a_pickle_that_would_call_something_is_refused_and_calls_nothing(tmp_pat
     assert not (tmp_path / "harmed").exists()
 
 
+def test_what_a_pickle_would_call_is_named():
+    with pytest.raises(FormatError, match=r"expected a pickle of plain data; it names os\.system"):
+        read_plain_pickle(b"\x80\x02cos\nsystem\nU\x04true\x85R.", name="test")
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -33,6 +33,7 @@ class ProductQuantizationSearcher:
         Bits of a centroid's number, 1 to 8: 2 to that many centroids are learned for each part.
     n_training_rows : int
         From how many documents, drawn at random, they are learned, at most; at least as many as centroids.
+        FAISS asks for 39 a centroid; more take longer, as most of the build does.
     seed : int
         Of the draw.
 
@@ -53,7 +54,7 @@ class ProductQuantizationSearcher:
         *,
         n_parts: int,
         bits_per_part: int = 8,
-        n_training_rows: int = 65_536,
+        n_training_rows: int = 16_384,
         seed: int = 0,
     ) -> None:
         faiss = import_faiss("product quantization")
@@ -102,7 +103,7 @@ class IvfPqSearcher:
         n_probes: int,
         n_parts: int,
         bits_per_part: int = 8,
-        n_training_rows: int = 65_536,
+        n_training_rows: int = 16_384,
         seed: int = 0,
     ) -> None:
         faiss = import_faiss("IVF-PQ")

@@ -160,14 +160,12 @@ def default_methods(n_docs: int, dim: int) -> tuple[MethodConfig, ...]:
         MethodConfig(name="pca", settings={"width": dim // part}) for part in (2, 4, 8) if 1 <= dim // part <= n_docs
     ]
     methods += [MethodConfig(name="lsh", settings={"n_bits": bits}, rerank=100) for bits in (256, 512, 1024)]
-    parts = [n for n in (dim // 2, dim // 4, dim // 8) if n and dim % n == 0]
-    if n_docs >= 256:  # centroids of eight bits
+    parts = [n for n in (dim // 8, dim // 16) if n and dim % n == 0]
+    if n_docs >= 256 and parts:  # as many as centroids of eight bits
         methods += [MethodConfig(name="pq", settings={"n_parts": n}, rerank=100) for n in parts]
-        probes = sorted({min(n, n_lists) for n in (1, 4, 16)})
         methods += [
             MethodConfig(name="ivf-pq", settings={"n_lists": n_lists, "n_probes": n, "n_parts": parts[0]}, rerank=100)
-            for n in probes
-            if parts
+            for n in sorted({min(n, n_lists) for n in (2, 8, 32)})
         ]
     methods += [MethodConfig(name="hnsw", settings={"search_effort": effort}) for effort in (16, 64, 256)]
     kept = sorted({max(1, dim // part) for part in (16, 8, 4)})

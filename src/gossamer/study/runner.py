@@ -164,7 +164,7 @@ def _measure(config: StudyConfig, vectors: _Vectors, seed: int, on_progress: OnP
     )
     shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, "seed": seed, "k": config.k}
     shared |= {"n_docs": len(rows.documents), "dim": rows.documents.shape[1], "n_queries": len(rows.queries)}
-    shared |= {"rounds": config.rounds, "batch_size": config.batch_size}
+    shared |= {"rounds": config.rounds, "batch_size": min(config.batch_size, len(rows.queries))}
     records = []
     for method in config.methods:
         record = {**shared, "method": method.name, "label": method.label, **_settings(method)}
@@ -228,10 +228,18 @@ def _circumstances() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
         "n_cpus": os.cpu_count(),
         "n_threads": 1,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cpu_model() -> str:
+    """Return what the processor is called, where the system says so."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _write_records(path: Path, records: list[dict[str, Any]]) -> None:

@@ -81,11 +81,12 @@ def _points(done: Sequence[dict[str, Any]]) -> dict[str, list[tuple[float, float
 def _remarks(records: Sequence[dict[str, Any]]) -> str:
     first, seeds = records[0], sorted({record["seed"] for record in records})
     failures = [f" {record['label']} failed: {record['error']}." for record in records if record["status"] == "failed"]
+    n_rounds = f"{first['rounds']} round{'s' if first['rounds'] > 1 else ''}"
     return (
         f"{first['n_docs']:,} documents of {first['dim']:,} dimensions, {first['n_queries']:,} queries, "
         f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}. Times are medians over queries of "
-        f"{first['rounds']} rounds in which the methods took turns, on one thread, one query at a time unless in "
-        f"batches. Data {first['data']}, gossamer {first['gossamer']}, {first['machine']}." + "".join(failures)
+        f"{n_rounds} in which the methods took turns, on one thread, one query at a time unless in batches. "
+        f"Data {first['data']}, gossamer {first['gossamer']}, {first['cpu']}, {first['machine']}." + "".join(failures)
     )
 
 

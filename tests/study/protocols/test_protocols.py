@@ -85,6 +85,13 @@ def test_documents_that_a_sparse_search_does_not_find_are_not_accepted():
         verification(found, *labels, false_accept_rates=(0.4,))
 
 
+def test_places_without_a_document_are_no_pairs():
+    found = SearchResult(np.int32([[1, 0, -1, -1]]), np.float32([[0.9, 0.1, -np.inf, -np.inf]]))
+    result = verification(found, np.array(["a"]), np.array(["b", "a"]), false_accept_rates=(0.0, 1.0))
+    assert (result.n_genuine, result.n_impostors) == (1, 1)
+    assert result.true_accept_rate == {0.0: 1.0, 1.0: 1.0}
+
+
 def test_pairs_of_one_kind_alone_are_refused():
     with pytest.raises(DataError, match="got 0 of one and 1 of two"):
         verification(lists([[0]]), np.array(["a"]), np.array(["b"]))
