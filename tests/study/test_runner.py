@@ -10,7 +10,7 @@ import pytest
 from gossamer import SparseEmbeddings
 from gossamer.baselines.lsh import LshSearcher
 from gossamer.catalog import Catalog
-from gossamer.datasets.embedding_files import write_sparse
+from gossamer.datasets.embedding_files import write_dense, write_sparse
 from gossamer.errors import (
     ArgumentError,
     ConfigError,
@@ -78,7 +78,7 @@ def test_every_method_is_measured_for_every_seed(config, tmp_path):
         assert record["n_queries"] == 30
         assert min(record[key] for key in ("query_us", "query_us_in_batches", "build_s", "bytes_per_document")) > 0
         assert record["query_us_p95"] >= record["query_us"]
-    recalls = {record["label"]: record["recall"] for record in outcome.records[:5]}
+    recalls = {record["label"]: record["accuracy"]["recall@10"] for record in outcome.records[:5]}
     assert recalls["exhaustive"] == 1
     assert 0.1 < recalls["pca, width 4"] < 0.95
     assert recalls["lsh, n bits 64, re-ranked 20"] > 0.5
@@ -98,7 +98,9 @@ def test_recall_of_a_method_equals_a_loop_over_its_lists(config, vectors, tmp_pa
         order = [i for i in np.argsort(-scores) if i != own][:10]
         mine = sorted((i for i in candidates[row] if i != own), key=lambda i: -scores[i])[:10]
         right += len(set(order) & set(mine))
-    assert record["recall"] == pytest.approx(right / 300, abs=0.011)  # the own row may take the last place of 20
+    assert record["accuracy"]["recall@10"] == pytest.approx(
+        right / 300, abs=0.011
+    )  # the own row may take the last place of 20
 
 
 def test_table_figure_and_page_are_written(config, tmp_path):
@@ -118,11 +120,11 @@ def test_a_study_that_was_killed_goes_on_where_it_was(config, tmp_path, monkeypa
     measure = runner._measure
     seeds = []
 
-    def killed(config, vectors, seed, on_progress):
+    def killed(config, task, seed, on_progress):
         seeds.append(seed)
         if seed == 1 and seeds.count(1) == 1:
             raise KeyboardInterrupt
-        return measure(config, vectors, seed, on_progress)
+        return measure(config, task, seed, on_progress)
 
     monkeypatch.setattr(runner, "_measure", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -170,7 +172,85 @@ def test_queries_of_their_own_are_asked_whole(tmp_path, vectors, rng):
         rounds=1,
     )
     records = run_study(config, tmp_path / "out").records
-    assert [(record["recall"], record["n_queries"]) for record in records] == [(1, 7), (1, 7)]
+    assert [(record["accuracy"]["recall@10"], record["n_queries"]) for record in records] == [(1, 7), (1, 7)]
+
+
+@pytest.fixture
+def labeled(tmp_path, rng):
+    """Files of rows around centres: of classes a to j twice, and of others."""
+    centres = rng.standard_normal((10, 16)).astype(np.float32)
+    labels = np.array(list("abcdefghij"))
+    for name in ("gallery", "probes"):
+        rows = centres + 0.7 * rng.standard_normal((10, 16)).astype(np.float32)
+        write_dense(tmp_path / f"{name}.npy", rows, Catalog(n=10, labels=labels))
+    others = rng.standard_normal((500, 16)).astype(np.float32)
+    write_dense(tmp_path / "others.npy", others, Catalog(n=500, labels=np.full(500, "other")))
+    return tmp_path
+
+
+def labeled_study(folder, protocol, **settings):
+    methods = (MethodConfig(name="exhaustive"), MethodConfig(name="thresholded", settings={"nnz_per_row": 4}))
+    files = {"documents": folder / "gallery.npy", "queries": folder / "probes.npy"}
+    return StudyConfig(protocol=protocol, methods=methods, rounds=1, **{**files, **settings})
+
+
+def test_identification_is_measured_for_every_number_of_distractors(labeled):
+    config = labeled_study(
+        labeled, "identification", distractors=labeled / "others.npy", n_distractors=(20, 500), ks=(1, 5)
+    )
+    records = run_study(config, labeled / "out").records
+    assert [(r["n_distractors"], r["n_docs"], r["method"]) for r in records] == [
+        (n, n + 10, method) for n in (20, 500) for method in ("exhaustive", "thresholded")
+    ]
+    gallery, probes, others = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes", "others"))
+    for record in records[::2]:
+        scores = probes @ np.concatenate([gallery, others[: record["n_distractors"]]]).T
+        ranks = (scores > np.diag(scores[:, :10])[:, None]).sum(axis=1)
+        assert record["accuracy"] == {f"hit rate@{k}": (ranks < k).mean() for k in (1, 5)}
+    assert records[0]["accuracy"]["hit rate@1"] > records[2]["accuracy"]["hit rate@1"]
+    lines = (labeled / "out" / TABLE).read_text().splitlines()
+    assert lines[0].startswith("| method | distractors | hit rate@1 | hit rate@5 | µs per query |")
+    assert run_study(config, labeled / "out").n_resumed == 4
+
+
+def test_class_retrieval_against_a_gallery_and_against_the_rows_themselves(labeled):
+    record = run_study(labeled_study(labeled, "class-retrieval", ks=(1, 2)), labeled / "one").records[0]
+    gallery, probes = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes"))
+    nearest = np.argsort(-(probes @ gallery.T), axis=1)
+    assert record["accuracy"]["precision@1"] == (nearest[:, 0] == np.arange(10)).mean()
+    both = np.concatenate([gallery, probes])
+    labels = np.tile(list("abcdefghij"), 2)
+    write_dense(labeled / "both.npy", both, Catalog(n=20, labels=labels))
+    config = labeled_study(labeled, "class-retrieval", documents=labeled / "both.npy", queries=None, ks=(1,))
+    record = run_study(config, labeled / "two").records[0]
+    scores = both @ both.T
+    np.fill_diagonal(scores, -np.inf)
+    assert record["accuracy"] == {"precision@1": (labels[scores.argmax(axis=1)] == labels).mean()}
+
+
+def test_labels_that_are_missing_or_shared_are_refused_before_any_folder(labeled):
+    np.save(labeled / "bare.npy", np.ones((10, 16), np.float32))
+    for change, message in [
+        ({"documents": labeled / "bare.npy"}, "bare.npy: expected labels"),
+        ({"queries": labeled / "bare.npy"}, "bare.npy: expected labels"),
+        ({"distractors": labeled / "bare.npy", "n_distractors": (5,)}, "bare.npy: expected labels"),
+        ({"distractors": labeled / "probes.npy", "n_distractors": (5,)}, "no class of gallery; both have 'a'"),
+        ({"distractors": labeled / "others.npy", "n_distractors": (501,)}, "expected at least 501; got 500"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            run_study(labeled_study(labeled, "identification", **change), labeled / "out")
+    assert not (labeled / "out").exists()
+
+
+def test_protocols_with_files_that_they_do_not_take_are_refused(labeled):
+    for protocol, change, message in [
+        ("identification", {"queries": None}, "queries: expected a file of probes"),
+        ("identification", {"n_distractors": (5,)}, "n_distractors: expected together with distractors"),
+        ("class-retrieval", {"distractors": labeled / "others.npy", "n_distractors": (5,)}, "identification alone"),
+        ("class-retrieval", {"ks": (0,)}, "ks and n_distractors: expected a whole number of at least 1; got 0"),
+    ]:
+        with pytest.raises(ArgumentError, match=message):
+            labeled_study(labeled, protocol, **change)
 
 
 def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
@@ -199,7 +279,7 @@ def test_damaged_records_are_refused(config, tmp_path):
         (("rounds: 1", "rounds: 0"), ArgumentError, "rounds: expected a whole number of at least 1; got 0"),
         (("rounds: 1", "turns: 1"), ConfigError, "expected keys of protocol, .*; got 'turns'"),
         (("protocol: nearest-neighbours\n", ""), ConfigError, "expected a key 'protocol'; there is none"),
-        (("nearest-neighbours", "chess"), ConfigError, "protocol: expected nearest-neighbours; got 'chess'"),
+        (("nearest-neighbours", "chess"), ConfigError, "protocol: expected one of nearest-neighbours, .*; got 'chess'"),
         (("seeds: [0, 1]", "seeds: 3"), ConfigError, "seeds: expected a list; got 3"),
         (("seeds: [0, 1]", "seeds: [-1]"), ConfigError, "seeds: expected whole numbers of at least 0"),
         (("- exhaustive", "- magic"), ConfigError, "method: expected one of exhaustive, .*sparse; got 'magic'"),
@@ -259,9 +339,6 @@ def test_a_quick_study_takes_few_rows_one_seed_and_one_round(tmp_path, vectors):
     assert (few.n_documents, few.n_queries) == (100, 5)
     record = run_study(few, tmp_path / "out").records[0]
     assert (record["n_docs"], record["n_queries"]) == (100, 5)
-    sparse = dataclasses.replace(config, methods=(MethodConfig(name="sparse", settings={"documents": "a.npz"}),))
-    with pytest.raises(ConfigError, match="quick: expected methods that take any documents"):
-        sparse.quick()
 
 
 @pytest.mark.parametrize(("library", "method"), [("faiss", "lsh, FAISS"), ("yaml", "PyYAML")])

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gossamer.errors import ConfigError, FormatError, MissingDependencyError, NotFoundError
 from gossamer.results import check_count
 from gossamer.study.methods import EXHAUSTIVE, SPARSE, MethodConfig
+from gossamer.study.protocols import class_retrieval, identification
 
-NEAREST_NEIGHBOURS = "nearest-neighbours"
+NEAREST_NEIGHBOURS, CLASS_RETRIEVAL, IDENTIFICATION = "nearest-neighbours", "class-retrieval", "identification"
+PROTOCOLS: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {NEAREST_NEIGHBOURS: (), CLASS_RETRIEVAL: class_retrieval.KS, IDENTIFICATION: identification.KS}
+)
+"""The protocols, and at how many results each measures unless told otherwise."""
 QUICK_DOCUMENTS, QUICK_QUERIES = 20_000, 200
 
 _REQUIRED = ("protocol", "documents", "methods")
@@ -24,17 +31,27 @@ class StudyConfig:
     Parameters
     ----------
     protocol : str
-        ``nearest-neighbours``: recall of the best k of given dense vectors.
+        ``nearest-neighbours``: recall of the best k of given dense vectors. ``class-retrieval``: precision of the
+        first results. ``identification``: hit rates of queries in a gallery with distractors. See
+        `gossamer.study.protocols`.
     documents : Path
-        A ``.npy`` of dense vectors, shape (n, dim).
+        A ``.npy`` of dense vectors, shape (n, dim), with labels where the protocol is not of neighbours, as
+        `gossamer encode` writes them.
     queries : Path, optional
-        A ``.npy`` of queries. Without it, queries are documents drawn at random, each one's own row left out.
+        Such a file of queries. Without it, queries are documents drawn at random, each one's own row left out;
+        identification needs it.
+    distractors : Path, optional
+        Such a file of what is searched beside the gallery, of other classes; for identification alone.
+    n_distractors : tuple of int
+        How many of them: one measurement of all methods for each.
     methods : tuple of MethodConfig
         What is compared, each once.
     seeds : tuple of int
         One measurement of all methods for each: of the queries drawn, and of what methods draw.
     k : int
-        Results a query.
+        How many neighbours are to be found.
+    ks : tuple of int
+        At which numbers of results hit rate or precision are measured; the protocol's own if not given.
     n_queries : int
         How many queries, at most.
     n_documents : int, optional
@@ -54,16 +71,28 @@ class StudyConfig:
     documents: Path
     methods: tuple[MethodConfig, ...]
     queries: Path | None = None
+    distractors: Path | None = None
+    n_distractors: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0,)
     k: int = 10
+    ks: tuple[int, ...] = ()
     n_queries: int = 1000
     n_documents: int | None = None
     rounds: int = 3
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
-        if self.protocol != NEAREST_NEIGHBOURS:
-            raise ConfigError(f"protocol: expected {NEAREST_NEIGHBOURS}; got {self.protocol!r}")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"protocol: expected one of {', '.join(PROTOCOLS)}; got {self.protocol!r}")
+        if self.protocol == IDENTIFICATION and self.queries is None:
+            raise ConfigError("queries: expected a file of probes for identification; there is none")
+        if bool(self.n_distractors) != (self.distractors is not None):
+            raise ConfigError("n_distractors: expected together with distractors; got one without the other")
+        if self.distractors is not None and self.protocol != IDENTIFICATION:
+            raise ConfigError(f"distractors: expected for identification alone; got them for {self.protocol}")
+        for number in (*self.ks, *self.n_distractors):
+            check_count(number, name="ks and n_distractors")
+        object.__setattr__(self, "ks", self.ks or PROTOCOLS[self.protocol])
         for name in ("k", "n_queries", "rounds", "batch_size"):
             check_count(getattr(self, name), name=name)
         if self.n_documents is not None:
@@ -79,13 +108,12 @@ class StudyConfig:
 
     def quick(self) -> StudyConfig:
         """Return a study that takes minutes: fewer documents and queries, one seed, one round."""
-        if any(method.name == SPARSE for method in self.methods):
-            raise ConfigError("quick: expected methods that take any documents; sparse embeddings are of all of them")
         n_documents = min(self.n_documents or QUICK_DOCUMENTS, QUICK_DOCUMENTS)
         return dataclasses.replace(
             self,
             n_documents=n_documents,
             n_queries=min(self.n_queries, QUICK_QUERIES),
+            n_distractors=tuple(sorted({min(n, QUICK_DOCUMENTS) for n in self.n_distractors})),
             seeds=self.seeds[:1],
             rounds=1,
         )
@@ -97,8 +125,11 @@ class StudyConfig:
             **{item.name: getattr(self, item.name) for item in dataclasses.fields(self)},
             "documents": str(self.documents),
             "queries": None if self.queries is None else str(self.queries),
+            "distractors": None if self.distractors is None else str(self.distractors),
             "methods": methods,
             "seeds": list(self.seeds),
+            "ks": list(self.ks),
+            "n_distractors": list(self.n_distractors),
         }
 
 
@@ -140,12 +171,12 @@ def read_config(path: str | Path) -> StudyConfig:
             raise ConfigError(f"{path}: expected keys of {', '.join(known)}; got {key!r}")
     if missing := [key for key in _REQUIRED if key not in settings]:
         raise ConfigError(f"{path}: expected a key {missing[0]!r}; there is none")
-    for key in ("methods", "seeds"):
+    for key in ("methods", "seeds", "ks", "n_distractors"):
         if key in settings:
             if not isinstance(settings[key], list):
                 raise ConfigError(f"{path}, {key}: expected a list; got {settings[key]!r}")
             settings[key] = tuple(settings[key])
-    for key in ("documents", "queries"):
+    for key in ("documents", "queries", "distractors"):
         if settings.get(key) is not None:
             settings[key] = _beside(path, settings[key], key)
     settings["methods"] = tuple(_method(method, path) for method in settings["methods"])

@@ -62,7 +62,8 @@ class MethodConfig:
         One of `METHODS`, or ``sparse`` for sparse embeddings of the same rows, made before.
     settings : mapping of str to int, float or str
         Of a dense method, the keywords of its class. Of ``sparse``: ``documents``, and ``queries`` where the
-        study has queries of their own, each a ``.npz`` as `gossamer encode` writes it; ``min_score``.
+        study has queries of their own, each a ``.npz`` as `gossamer encode` writes it; ``min_score``. Row i is of
+        row i of the dense vectors; distractors follow the gallery.
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none.
 
@@ -126,7 +127,7 @@ def prepare(method: MethodConfig, rows: Rows, *, seed: int) -> Prepared:
     """Return how to build a method's searcher over rows, and the queries to ask it.
 
     Errors are those of the searcher's class and, of ``sparse``, of reading its files; `ShapeError` if they hold
-    other numbers of rows than there are documents and queries.
+    fewer rows than there are documents and queries.
     """
     if method.name == SPARSE:
         return _prepare_sparse(method, rows)
@@ -170,8 +171,9 @@ class AboveThreshold:
 
 def _prepare_sparse(method: MethodConfig, rows: Rows) -> Prepared:
     documents, _ = read_sparse(Path(method.settings["documents"]))
-    if len(documents) != len(rows.documents):
-        raise ShapeError(f"sparse, documents: expected {len(rows.documents)} rows; got {len(documents)}")
+    if len(documents) < len(rows.documents):
+        raise ShapeError(f"sparse, documents: expected at least {len(rows.documents)} rows; got {len(documents)}")
+    documents = documents[: len(rows.documents)]
     queries: Any = _sparse_queries(method, documents, rows)
     if method.rerank is not None:
         queries = TwoStageQueries(queries, rows.queries)

@@ -1,36 +1,32 @@
 """Run a study: measure every method for every seed, keep what is done, and write it up.
 
-All methods of one seed are built, and then timed in turns; their records are written together. A study that
-was killed goes on with the first seed that has no records. A method that fails is recorded with its reason,
-and the others go on.
+All methods of one seed, and number of distractors, are built and then timed in turns; their records are written
+together. A study that was killed goes on with the first that has no records. A method that fails is recorded with
+its reason, and the others go on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gossamer
-from gossamer.arrays import FloatArray
-from gossamer.baselines.exhaustive import ExhaustiveSearcher
-from gossamer.datasets.embedding_files import read_dense
-from gossamer.errors import DataError, FormatError, OutputExistsError, ShapeError
+from gossamer.errors import FormatError, OutputExistsError
 from gossamer.files import replaced_file
-from gossamer.results import SearchResult
 from gossamer.study.config import StudyConfig
 from gossamer.study.evaluation import Built, Timed, build_timed, search_in_turns
-from gossamer.study.methods import EXHAUSTIVE, MethodConfig, Prepared, Rows, prepare
-from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
+from gossamer.study.methods import EXHAUSTIVE, MethodConfig, Prepared, prepare
 from gossamer.study.summary import write_summary
+from gossamer.study.tasks import Task, make_task, read_vectors
 
 RECORDS, SETTINGS = "records.jsonl", "study.json"
 
@@ -42,7 +38,7 @@ class StudyOutcome:
     """What a study found."""
 
     records: list[dict[str, Any]]
-    """One for each method and seed, failed ones included."""
+    """One for each method, seed and number of distractors, failed ones included."""
     n_resumed: int
     """How many of them were there before."""
 
@@ -50,15 +46,6 @@ class StudyOutcome:
     def failures(self) -> list[str]:
         """The method and the reason of each that failed."""
         return [f"{record['label']}: {record['error']}" for record in self.records if record["status"] == "failed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Vectors:
-    """The data of a study, read and checked."""
-
-    documents: FloatArray
-    queries: FloatArray | None
-    digest: str
 
 
 def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None = None) -> StudyOutcome:
@@ -80,35 +67,23 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
     NotFoundError, FormatError, EmbeddingsError
         If the data cannot be read.
     DataError, ShapeError
-        If there are too few documents, or the queries have other dimensions.
+        If there are too few rows or no labels, or files have different dimensions (see `read_vectors`).
     """
     on_progress = on_progress or _no_progress
-    vectors = _read(config)
+    vectors = read_vectors(config)
     settings = {**config.as_json(), "digest": vectors.digest}
     records = _open_folder(out, settings)
     n_resumed = len(records)
     for seed in config.seeds:
-        if not any(record["seed"] == seed for record in records):
-            records += _measure(config, vectors, seed, on_progress)
-            _write_records(out / RECORDS, records)
+        for n_distractors in config.n_distractors or (0,):
+            place = {"seed": seed, "n_distractors": n_distractors}
+            if not any(place.items() <= record.items() for record in records):
+                task = make_task(config, vectors, **place)
+                shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, **place}
+                records += [{**shared, **record} for record in _measure(config, task, seed, on_progress)]
+                _write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
-
-
-def _read(config: StudyConfig) -> _Vectors:
-    documents = np.ascontiguousarray(read_dense(config.documents)[0][: config.n_documents])
-    queries = None if config.queries is None else read_dense(config.queries)[0][: config.n_queries]
-    own = 0 if queries is not None else 1
-    if len(documents) < config.k + own:
-        raise DataError(f"documents: expected at least {config.k + own} for k = {config.k}; got {len(documents)}")
-    if queries is not None and queries.shape[1] != documents.shape[1]:
-        raise ShapeError(f"queries: expected {documents.shape[1]} dimensions; got {queries.shape[1]}")
-    if queries is not None and len(queries) == 0:
-        raise DataError("queries: expected at least one; there is none")
-    digest = hashlib.sha256(np.ascontiguousarray(documents).data)
-    if queries is not None:
-        digest.update(np.ascontiguousarray(queries).data)
-    return _Vectors(documents=documents, queries=queries, digest=digest.hexdigest()[:16])
 
 
 def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -136,53 +111,42 @@ def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
         raise FormatError(f"{path}: expected one JSON record a line; it is damaged ({error})") from error
 
 
-def _measure(config: StudyConfig, vectors: _Vectors, seed: int, on_progress: OnProgress) -> list[dict[str, Any]]:
+def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress) -> list[dict[str, Any]]:
     """Build and time all methods, and return a record of each."""
-    rows = _draw(config, vectors, seed)
-    n_asked = config.k if rows.query_rows is None else config.k + 1  # each finds itself, too
-    exact = ExhaustiveSearcher(rows.documents).search(rows.queries, n_asked)
     built: dict[str, tuple[Built, Any]] = {}
     errors: dict[str, str] = {}
     for done, method in enumerate(config.methods):
         on_progress(f"build, seed {seed}", done, len(config.methods))
         try:
-            prepared = prepare(method, rows, seed=seed)
-            built[method.label] = _built(prepared, n_asked), prepared.queries
+            prepared = prepare(method, task.rows, seed=seed)
+            built[method.label] = _built(prepared, task.k), prepared.queries
         except Exception as error:  # whatever a library raises, the other methods go on
             errors[method.label] = f"{type(error).__name__}: {error}"
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
     searchers = {label: (each.searcher, queries) for label, (each, queries) in built.items()}
+    n_queries = len(task.rows.queries)
+    batch_size = min(config.batch_size, n_queries)
     alone, in_batches = (
         search_in_turns(
             searchers,
-            n_asked,
+            task.k,
             rounds=config.rounds,
             batch_size=size,
-            on_progress=lambda done, total, stage=stage: on_progress(f"search {stage}, seed {seed}", done, total),  # type: ignore[misc]
+            on_progress=partial(on_progress, f"{stage}, seed {seed}"),
         )
-        for stage, size in (("one by one", 1), ("in batches", config.batch_size))
+        for stage, size in (("search one by one", 1), ("search in batches", batch_size))
     )
-    shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, "seed": seed, "k": config.k}
-    shared |= {"n_docs": len(rows.documents), "dim": rows.documents.shape[1], "n_queries": len(rows.queries)}
-    shared |= {"rounds": config.rounds, "batch_size": min(config.batch_size, len(rows.queries))}
+    shared = {"n_docs": len(task.rows.documents), "dim": task.rows.documents.shape[1], "n_queries": n_queries}
+    shared |= {"k": task.k, "rounds": config.rounds, "batch_size": batch_size}
     records = []
     for method in config.methods:
         record = {**shared, "method": method.name, "label": method.label, **_settings(method)}
         if method.label in errors:
             records.append({**record, "status": "failed", "error": errors[method.label]})
             continue
-        each = built[method.label][0]
         times = alone[method.label], in_batches[method.label]
-        records.append({**record, "status": "done", **_figures(each, *times, rows=rows, exact=exact, k=config.k)})
+        records.append({**record, "status": "done", **_figures(built[method.label][0], *times, task=task)})
     return _with_speed_up(records)
-
-
-def _draw(config: StudyConfig, vectors: _Vectors, seed: int) -> Rows:
-    if vectors.queries is not None:
-        return Rows(vectors.documents, vectors.queries, None)
-    n = min(config.n_queries, len(vectors.documents))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(vectors.documents), n, replace=False))
-    return Rows(vectors.documents, vectors.documents[chosen], chosen)
 
 
 def _built(prepared: Prepared, k: int) -> Built:
@@ -196,18 +160,15 @@ def _settings(method: MethodConfig) -> dict[str, Any]:
     return {"settings": dict(method.settings), "rerank": method.rerank}
 
 
-def _figures(
-    built: Built, alone: Timed, in_batches: Timed, *, rows: Rows, exact: SearchResult, k: int
-) -> dict[str, Any]:
+def _figures(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:
     """Return what was measured: accuracy from the lists that were timed one by one."""
-    quality = nearest_neighbours(alone.found, exact, rows.queries, rows.documents, own_ids=rows.query_rows, k=k)
     return {
-        "recall": quality.recall,
+        "accuracy": task.judge(alone.found),
         "query_us": float(np.median(alone.query_us)),
         "query_us_p95": float(np.percentile(alone.query_us, 95)),
         "query_us_in_batches": float(np.median(in_batches.query_us)),
         "build_s": built.build_s,
-        "bytes_per_document": built.searcher.size_bytes / len(rows.documents),
+        "bytes_per_document": built.searcher.size_bytes / len(task.rows.documents),
     }
 
 
