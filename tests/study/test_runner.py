@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from gossamer.errors import (
 )
 from gossamer.study import runner
 from gossamer.study.config import StudyConfig, default_methods, read_config
-from gossamer.study.methods import MethodConfig
+from gossamer.study.methods import METHODS, MethodConfig
 from gossamer.study.runner import RECORDS, run_study
 from gossamer.study.summary import FIGURE, REPORT, TABLE, table
 
@@ -299,6 +301,14 @@ def test_a_file_that_is_wrong_is_refused_in_one_sentence(tmp_path, change, error
     with pytest.raises(error, match=message) as refusal:
         read_config(tmp_path / "study.yaml")
     assert "\n" not in str(refusal.value)
+
+
+def test_the_file_in_the_documentation_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
+    (tmp_path / "study.yaml").write_text(re.search(r"^```yaml\n(.*?)^```", page, re.M | re.S).group(1))
+    config = read_config(tmp_path / "study.yaml")
+    assert {method.name for method in config.methods} == {*METHODS, "sparse"}
+    assert (config.n_distractors, config.ks) == ((1000, 100_000), (1, 10, 50, 100))
 
 
 def test_data_that_are_missing_or_do_not_fit_are_refused_before_any_folder(config, tmp_path):
