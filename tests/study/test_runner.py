@@ -25,7 +25,7 @@ from gossamer.errors import (
 )
 from gossamer.study import runner
 from gossamer.study.config import StudyConfig, default_methods, read_config
-from gossamer.study.methods import METHODS, MethodConfig
+from gossamer.study.methods import GIVEN, METHODS, MethodConfig
 from gossamer.study.runner import RECORDS, run_study
 from gossamer.study.summary import FIGURE, REPORT, TABLE, table
 
@@ -255,6 +255,22 @@ def test_protocols_with_files_that_they_do_not_take_are_refused(labeled):
             labeled_study(labeled, protocol, **change)
 
 
+def test_a_hash_table_of_given_outputs_finds_what_shares_a_bucket(tmp_path, vectors):
+    np.save(tmp_path / "outputs.npy", -vectors)  # other codes than the vectors' own
+    files = {"documents": str(tmp_path / "outputs.npy")}
+    methods = [MethodConfig(name="hash-table", settings={**files, "n_active": n}) for n in (1, 16)]
+    config = StudyConfig(
+        protocol="nearest-neighbours", documents=tmp_path / "vectors.npy", methods=tuple(methods), rounds=1
+    )
+    few, everything = run_study(config, tmp_path / "out").records
+    lowest = vectors.argmin(axis=1)
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, axis=1)[:, :10]
+    assert few["accuracy"]["recall@10"] == pytest.approx((lowest[nearest] == lowest[:, None]).mean())
+    assert everything["accuracy"]["recall@10"] == 1
+
+
 def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputExistsError, match="holds no study to go on with"):
@@ -284,12 +300,17 @@ def test_damaged_records_are_refused(config, tmp_path):
         (("nearest-neighbours", "chess"), ConfigError, "protocol: expected one of nearest-neighbours, .*; got 'chess'"),
         (("seeds: [0, 1]", "seeds: 3"), ConfigError, "seeds: expected a list; got 3"),
         (("seeds: [0, 1]", "seeds: [-1]"), ConfigError, "seeds: expected whole numbers of at least 0"),
-        (("- exhaustive", "- magic"), ConfigError, "method: expected one of exhaustive, .*sparse; got 'magic'"),
+        (("- exhaustive", "- magic"), ConfigError, "method: expected one of exhaustive, .*hash-table; got 'magic'"),
         (("width: 4", "breadth: 4"), ConfigError, "pca: expected settings of width, .*; got 'breadth'"),
         (("width: 4", "width: wide"), ConfigError, "pca, width: expected int; got 'wide'"),
         (("name: pca, width: 4", "name: pca"), ConfigError, "pca: expected a setting 'width'; there is none"),
         (("rerank: 20", "rerank: 0"), ArgumentError, "lsh, rerank: expected a whole number of at least 1; got 0"),
         (("- {name: pca, width: 4}", "- exhaustive"), ConfigError, "'exhaustive' is there twice"),
+        (
+            ("name: pca, width: 4", "name: hash-table, documents: a.npy, n_active: 2, rerank: 9"),
+            ConfigError,
+            "hash-table, rerank: it puts all that it finds in order; got 9",
+        ),
         (("- exhaustive", "- 7"), ConfigError, "methods: expected a name, or a mapping with a name; got 7"),
         (("documents: vectors.npy", "documents: 5"), ConfigError, "documents: expected a path; got 5"),
         (("protocol:", "{"), FormatError, "expected YAML; it cannot be read"),
@@ -307,7 +328,7 @@ def test_the_file_in_the_documentation_is_one(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
     (tmp_path / "study.yaml").write_text(re.search(r"^```yaml\n(.*?)^```", page, re.M | re.S).group(1))
     config = read_config(tmp_path / "study.yaml")
-    assert {method.name for method in config.methods} == {*METHODS, "sparse"}
+    assert {method.name for method in config.methods} == {*METHODS, *GIVEN}
     assert (config.n_distractors, config.ks) == ((1000, 100_000), (1, 10, 50, 100))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gossamer.errors import ConfigError, FormatError, MissingDependencyError, NotFoundError
 from gossamer.results import check_count
-from gossamer.study.methods import EXHAUSTIVE, SPARSE, MethodConfig
+from gossamer.study.methods import EXHAUSTIVE, GIVEN, MethodConfig
 from gossamer.study.protocols import class_retrieval, identification
 
 NEAREST_NEIGHBOURS, CLASS_RETRIEVAL, IDENTIFICATION = "nearest-neighbours", "class-retrieval", "identification"
@@ -216,7 +216,7 @@ def _method(given: Any, path: Path) -> MethodConfig:
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise ConfigError(f"{path}, methods: expected a name, or a mapping with a name; got {given!r}")
     settings = {key: value for key, value in given.items() if key not in ("name", "rerank")}
-    if given["name"] == SPARSE:
+    if given["name"] in GIVEN:
         for key in ("documents", "queries"):
             if key in settings:
                 settings[key] = str(_beside(path, settings[key], key))

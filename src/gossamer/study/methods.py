@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 from gossamer.arrays import AnyArray, FloatArray
 from gossamer.baselines.flat import FlatSearcher
+from gossamer.baselines.hash_table import HashTableSearcher, k_of_d_codes
 from gossamer.baselines.hnsw import HnswSearcher
 from gossamer.baselines.lsh import LshSearcher
 from gossamer.baselines.pca import PcaSearcher
 from gossamer.baselines.product_quantization import IvfPqSearcher, ProductQuantizationSearcher
 from gossamer.baselines.reranked import RerankedSearcher
 from gossamer.baselines.thresholded import ThresholdedSearcher
-from gossamer.datasets.embedding_files import read_sparse
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.datasets.embedding_files import read_dense, read_sparse
 from gossamer.errors import ConfigError, MissingDependencyError, ShapeError
 from gossamer.index import InvertedIndex
 from gossamer.rerank import TwoStageQueries, TwoStageSearcher
 from gossamer.results import Searcher, SearchResult, check_count
 
-EXHAUSTIVE, SPARSE = "exhaustive", "sparse"
+EXHAUSTIVE, SPARSE, HASH_TABLE = "exhaustive", "sparse", "hash-table"
 
 _FAISS, _SCIKIT_LEARN = ("faiss", "FAISS", "bench"), ("sklearn", "scikit-learn", "learn")
 
@@ -51,6 +51,14 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 """The methods that take the dense vectors themselves. The settings of each are the keywords of its class."""
 
+GIVEN: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
+    {
+        SPARSE: ({"documents": str, "queries": str, "min_score": float}, ["documents"]),
+        HASH_TABLE: ({"documents": str, "queries": str, "n_active": int}, ["documents", "n_active"]),
+    }
+)
+"""The methods that take files made before: the type of each setting, and those that must be given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
@@ -59,13 +67,16 @@ class MethodConfig:
     Parameters
     ----------
     name : str
-        One of `METHODS`, or ``sparse`` for sparse embeddings of the same rows, made before.
+        One of `METHODS`, or of `GIVEN`: ``sparse`` for sparse embeddings of the same rows, made before, and
+        ``hash-table`` for what a network for hash codes says of them.
     settings : mapping of str to int, float or str
-        Of a dense method, the keywords of its class. Of ``sparse``: ``documents``, and ``queries`` where the
-        study has queries of their own, each a ``.npz`` as `gossamer encode` writes it; ``min_score``. Row i is of
-        row i of the dense vectors; distractors follow the gallery.
+        Of a dense method, the keywords of its class. Of the others ``documents``, and ``queries`` where the
+        study has queries of their own: a ``.npz`` for ``sparse``, as `gossamer encode` writes it, a ``.npy`` for
+        ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also ``min_score``
+        of ``sparse``, and of ``hash-table`` ``n_active``, the ones of a code.
     rerank : int, optional
-        How many candidates are put in order by the dense vectors; None for none.
+        How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it
+        finds in order, and takes no number.
 
     Raises
     ------
@@ -80,8 +91,8 @@ class MethodConfig:
     rerank: int | None = None
 
     def __post_init__(self) -> None:
-        if self.name != SPARSE and self.name not in METHODS:
-            raise ConfigError(f"method: expected one of {', '.join((*METHODS, SPARSE))}; got {self.name!r}")
+        if self.name not in METHODS and self.name not in GIVEN:
+            raise ConfigError(f"method: expected one of {', '.join((*METHODS, *GIVEN))}; got {self.name!r}")
         kinds, required = _settings_of(self.name)
         for key, value in self.settings.items():
             if key not in kinds:
@@ -92,6 +103,8 @@ class MethodConfig:
             raise ConfigError(f"{self.name}: expected a setting {missing[0]!r}; there is none")
         if self.rerank is not None:
             check_count(self.rerank, name=f"{self.name}, rerank")
+            if self.name == HASH_TABLE:
+                raise ConfigError(f"hash-table, rerank: it puts all that it finds in order; got {self.rerank}")
         for module, library, extra in METHODS[self.name].libraries if self.name in METHODS else ():
             if importlib.util.find_spec(module) is None:
                 raise MissingDependencyError(
@@ -126,11 +139,13 @@ class Prepared(NamedTuple):
 def prepare(method: MethodConfig, rows: Rows, *, seed: int) -> Prepared:
     """Return how to build a method's searcher over rows, and the queries to ask it.
 
-    Errors are those of the searcher's class and, of ``sparse``, of reading its files; `ShapeError` if they hold
-    fewer rows than there are documents and queries.
+    Errors are those of the searcher's class and, of those in `GIVEN`, of reading their files; `ShapeError` if these
+    hold fewer rows than there are documents and queries.
     """
     if method.name == SPARSE:
         return _prepare_sparse(method, rows)
+    if method.name == HASH_TABLE:
+        return _prepare_hash_table(method, rows)
     kind = METHODS[method.name].kind
     settings = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
     settings |= method.settings
@@ -170,13 +185,8 @@ class AboveThreshold:
 
 
 def _prepare_sparse(method: MethodConfig, rows: Rows) -> Prepared:
-    documents, _ = read_sparse(Path(method.settings["documents"]))
-    if len(documents) < len(rows.documents):
-        raise ShapeError(f"sparse, documents: expected at least {len(rows.documents)} rows; got {len(documents)}")
-    documents = documents[: len(rows.documents)]
-    queries: Any = _sparse_queries(method, documents, rows)
-    if method.rerank is not None:
-        queries = TwoStageQueries(queries, rows.queries)
+    documents, asked = _given_rows(method, rows, lambda path: read_sparse(path)[0])
+    queries: Any = asked if method.rerank is None else TwoStageQueries(asked, rows.queries)
 
     def build() -> Searcher[Any]:
         index = InvertedIndex.build(documents)
@@ -190,21 +200,36 @@ def _prepare_sparse(method: MethodConfig, rows: Rows) -> Prepared:
     return Prepared(build, queries)
 
 
-def _sparse_queries(method: MethodConfig, documents: SparseEmbeddings, rows: Rows) -> SparseEmbeddings:
+def _prepare_hash_table(method: MethodConfig, rows: Rows) -> Prepared:
+    outputs, asked = _given_rows(method, rows, lambda path: read_dense(path)[0])
+    n_active = method.settings["n_active"]
+    queries = TwoStageQueries(k_of_d_codes(asked, n_active), rows.queries)
+    return Prepared(lambda: HashTableSearcher(k_of_d_codes(outputs, n_active), rows.documents), queries)
+
+
+def _given_rows(method: MethodConfig, rows: Rows, read: Callable[[Path], Any]) -> tuple[Any, Any]:
+    """Return what a method's files hold of the documents and of the queries."""
+    documents = _first_rows(method, "documents", len(rows.documents), read)
     if rows.query_rows is not None:
-        return documents[rows.query_rows]
+        return documents, documents[rows.query_rows]
     if "queries" not in method.settings:
-        raise ConfigError("sparse: expected a setting 'queries', as the study has queries of its own; there is none")
-    queries, _ = read_sparse(Path(method.settings["queries"]))
-    if len(queries) < len(rows.queries):
-        raise ShapeError(f"sparse, queries: expected at least {len(rows.queries)} rows; got {len(queries)}")
-    return queries[: len(rows.queries)]
+        raise ConfigError(
+            f"{method.name}: expected a setting 'queries', as the study has queries of its own; there is none"
+        )
+    return documents, _first_rows(method, "queries", len(rows.queries), read)
+
+
+def _first_rows(method: MethodConfig, setting: str, n: int, read: Callable[[Path], Any]) -> Any:
+    held = read(Path(method.settings[setting]))
+    if len(held) < n:
+        raise ShapeError(f"{method.name}, {setting}: expected at least {n} rows; got {len(held)}")
+    return held[:n]
 
 
 def _settings_of(name: str) -> tuple[dict[str, type], list[str]]:
     """Return the type of each setting of a method, and those that must be given."""
-    if name == SPARSE:
-        return {"documents": str, "queries": str, "min_score": float}, ["documents"]
+    if name in GIVEN:
+        return GIVEN[name]
     keywords = [
         parameter
         for parameter in inspect.signature(METHODS[name].kind).parameters.values()
