@@ -50,7 +50,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "kernels": ({"kernels"}, {"numpy", "numba", "llvmlite"}),
     "index": (SEARCH, {"numpy"}),
     "rerank": (SEARCH, {"numpy"}),
-    "baselines": (SEARCH | {"baselines"}, {"numpy", "faiss"}),
+    "baselines": (SEARCH | {"baselines", "rerank"}, {"numpy", "faiss", "sklearn"}),
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
@@ -66,12 +66,21 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.encoding": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
+    "learning.deep_hashing": (DATA | ENCODER | {"learning.training"}, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
     "learning.training": (
         DATA | ENCODING | {"learning.training"},
         {"numpy", "torch", "lightning", "rich", "safetensors"},
     ),
-    "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
+    "study": (
+        SEARCH | {"rerank", "baselines", "learning", "study"},
+        {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"},
+    ),
+    "study.config": (SEARCH | {"study"}, {"yaml"}),
+    "study.protocols.distractors": (
+        DATA | {"learning"},
+        {"numpy", "torch"},
+    ),  # torch inside the one function that warps
     "cli": (SEARCH | {"baselines", "learning", "study", "cli"}, {"numpy", "typer", "rich", "PIL"}),
 }
 

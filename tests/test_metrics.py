@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from gossamer import SparseEmbeddings
-from gossamer.errors import ShapeError
+from gossamer.errors import ArgumentError, ShapeError
 from gossamer.metrics import (
     dead_dims,
     dim_frequencies,
     flops_per_document,
     hit_rate_at_k,
+    item_recall_at_k,
+    ndcg_at_k,
     precision_at_k,
     recall_at_k,
     suboptimality_ratio,
+    true_accept_rate,
 )
 from gossamer.results import SearchResult, excluding_self
 
@@ -78,3 +81,71 @@ def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError, match="queries: expected 3"):
         rows = SparseEmbeddings.from_dense(np.eye(3, dtype=np.float32))
         flops_per_document(SparseEmbeddings.from_dense(np.eye(2, dtype=np.float32)), rows)
+
+
+ITEMS_FOUND = np.int32([[5, 2, 9, 4], [1, 0, -1, -1], [3, 7, 8, 6]])
+HELD_OUT = [np.array([4, 2]), np.array([], np.int64), np.array([0, 1, 2, 3, 9])]
+
+
+def test_item_recall_divides_by_the_held_out_items_of_users_that_have_any():
+    # The first user: 2 of 4, 2 at ranks 2 and 4; the second holds nothing out; the third: 3 alone, of five.
+    assert item_recall_at_k(ITEMS_FOUND, HELD_OUT, 4) == pytest.approx((2 / 2 + 1 / 5) / 2)
+    assert item_recall_at_k(ITEMS_FOUND, HELD_OUT, 1) == pytest.approx((0 + 1 / 5) / 2)
+
+
+def test_ndcg_discounts_by_the_logarithm_of_the_rank():
+    first = (1 / np.log2(3) + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
+    third = 1 / (1 + 1 / np.log2(3) + 1 / 2 + 1 / np.log2(5))  # at best four of the five fit into the list
+    assert ndcg_at_k(ITEMS_FOUND, HELD_OUT, 4) == pytest.approx((first + third) / 2)
+    assert ndcg_at_k(np.int32([[3, 1]]), [np.array([1, 3])], 2) == 1.0
+
+
+def test_item_metrics_equal_those_of_scikit_learn_and_a_loop(rng):
+    ranking = pytest.importorskip("sklearn.metrics")
+    scores, relevant = rng.standard_normal((30, 50)), rng.random((30, 50)) < 0.1
+    relevant[:, 0] = True  # every user holds something out
+    found = np.argsort(-scores, axis=1).astype(np.int32)[:, :10]
+    held_out = [np.flatnonzero(row) for row in relevant]
+    assert ndcg_at_k(found, held_out, 10) == pytest.approx(ranking.ndcg_score(relevant, scores, k=10))
+    recalls = [len(set(f.tolist()) & set(h.tolist())) / len(h) for f, h in zip(found, held_out, strict=True)]
+    assert item_recall_at_k(found, held_out, 10) == pytest.approx(np.mean(recalls))
+
+
+def test_item_metrics_of_missing_results_repeats_and_nobody():
+    missing = np.int32([[2, -1, -1]])
+    assert item_recall_at_k(missing, [np.array([-1, 2])], 3) == 0.5  # -1 is no item, whoever names it
+    assert item_recall_at_k(missing, [np.array([2, 2, 2, 5])], 3) == 0.5
+    for metric in (item_recall_at_k, ndcg_at_k):
+        assert np.isnan(metric(missing, [np.array([], np.int32)], 3))
+        assert np.isnan(metric(np.empty((0, 3), np.int32), [], 3))
+
+
+@pytest.mark.parametrize(
+    ("rate", "accepted"),
+    [(0.0, 1), (0.19, 1), (0.2, 2), (0.4, 2), (0.6, 2), (0.8, 3), (1.0, 4)],
+)
+def test_true_accepts_exceed_the_lowest_threshold_that_lets_few_impostors_in(rate, accepted):
+    # Of 5 impostors 0, 1, 2 … may pass; those at 0.5 tie, so three may pass only as two do.
+    genuine = np.float32([0.95, 0.7, 0.4, -np.inf])
+    impostors = np.float32([0.9, 0.5, 0.5, 0.5, -np.inf])
+    assert true_accept_rate(genuine, impostors, rate) == accepted / 4
+
+
+def test_a_rate_that_floats_just_miss_still_allows_the_whole_number():
+    impostors = np.arange(100, dtype=np.float32)
+    assert true_accept_rate(np.float32([71, 70]), impostors, 0.29) == 0.5  # 29 allowed: above 70
+
+
+def test_true_accepts_need_pairs_of_both_kinds():
+    some, none = np.float32([0.5]), np.float32([])
+    assert np.isnan(true_accept_rate(none, some, 0.1))
+    assert np.isnan(true_accept_rate(some, none, 0.1))
+
+
+def test_bad_calls_of_item_metrics_and_rates_are_refused():
+    with pytest.raises(ShapeError, match="held_out: expected one array for each of 3 users; got 2"):
+        ndcg_at_k(ITEMS_FOUND, HELD_OUT[:2], 4)
+    with pytest.raises(ShapeError, match="at least k = 5"):
+        item_recall_at_k(ITEMS_FOUND, HELD_OUT, 5)
+    with pytest.raises(ArgumentError, match="false_accept_rate: expected a number from 0 to 1; got 1.5"):
+        true_accept_rate(np.float32([1]), np.float32([1]), 1.5)

@@ -10,7 +10,7 @@ from gossamer import InvertedIndex, SparseEmbeddings, TwoStageSearcher, rerank
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 from gossamer.rerank import TwoStageQueries
 from gossamer.results import empty_result
-from gossamer.study.evaluation import search_one_by_one
+from gossamer.study.evaluation import search_in_turns
 from rows import integer_embeddings
 
 DIM, DENSE_DIM = 24, 7
@@ -116,7 +116,7 @@ def test_results_do_not_depend_on_batches_threads_or_blocks(rng, monkeypatch):
     documents, rows, queries = draw(rng, m=11)
     searcher = TwoStageSearcher(InvertedIndex.build(documents), rerank=rows, candidates=12)
     expected = searcher.search(queries, 5)
-    timed = search_one_by_one({"two stages": (searcher, queries)}, k=5, rounds=1)
+    timed = search_in_turns({"two stages": (searcher, queries)}, k=5, rounds=1)
     assert_equal_results(timed["two stages"].found, expected)
     assert_equal_results(searcher.search(queries, 5, n_threads=3), expected)
     monkeypatch.setattr(rerank, "_QUERIES_PER_BLOCK", 4)

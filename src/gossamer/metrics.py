@@ -4,11 +4,13 @@ Every accuracy is a mean over queries, in [0, 1]. Result lists are arrays of doc
 at least k), best first; −1 marks a missing result and never counts as right.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gossamer.arrays import AnyArray, DoubleArray, IntArray
 from gossamer.embeddings import SparseEmbeddings
-from gossamer.errors import ShapeError
+from gossamer.errors import ArgumentError, ShapeError
 from gossamer.results import NO_DOCUMENT, check_k
 
 
@@ -74,6 +76,104 @@ def same_label(doc_ids: IntArray, query_labels: AnyArray, document_labels: AnyAr
     return right
 
 
+def item_recall_at_k(doc_ids: IntArray, held_out: Sequence[AnyArray], k: int) -> float:
+    r"""Return the share of a user's held-out items among the first k, averaged over users.
+
+    .. math:: \frac{1}{|U|} \sum_{u \in U} \frac{|\text{top}_k(u) \cap H_u|}{|H_u|}
+
+    with H_u the held-out items of user u, each counted once, and U the users that have any; NaN if none has.
+    A user with more than k held-out items cannot reach 1: Liang et al. (below) divide by min(k, \|H_u\|).
+
+    Parameters
+    ----------
+    doc_ids : array, shape (n_users, at least k)
+        The items found for each user, best first.
+    held_out : sequence of n_users arrays of integers
+        The doc_ids of each user's held-out items, in any order.
+    k : int
+        How many of the items found count.
+
+    Raises
+    ------
+    ShapeError
+        If the lists have fewer than k columns, or there is not one array of held-out items for each user.
+
+    References
+    ----------
+    Liang et al., "Variational Autoencoders for Collaborative Filtering", WWW 2018, arXiv:1802.05814.
+
+    Examples
+    --------
+    >>> found = np.int32([[4, 7, 1], [2, 0, 3]])
+    >>> item_recall_at_k(found, [np.array([7, 9]), np.array([2])], 3)  # one of two, one of one
+    0.75
+    """
+    shares = [right.sum() / n_held for right, n_held in _held_out_found(doc_ids, held_out, k)]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def ndcg_at_k(doc_ids: IntArray, held_out: Sequence[AnyArray], k: int) -> float:
+    r"""Return the normalized discounted cumulative gain of the first k, averaged over users.
+
+    .. math:: \sum_{r=1}^{k} \frac{[\text{item at rank } r \in H_u]}{\log_2(r + 1)} \Bigg/
+        \sum_{r=1}^{\min(k, |H_u|)} \frac{1}{\log_2(r + 1)}
+
+    An item is relevant or not. Parameters, errors and users without held-out items as in
+    `item_recall_at_k`. Source: Järvelin and Kekäläinen, "Cumulated Gain-Based Evaluation of IR Techniques",
+    ACM TOIS 20(4), 2002, in the binary form of Liang et al. (there).
+
+    Examples
+    --------
+    >>> ndcg_at_k(np.int32([[4, 7, 1]]), [np.array([7])], 3)  # 1 / log2(3), of at best 1
+    0.6309297535714575
+    """
+    discounts = 1 / np.log2(np.arange(2, check_k(k) + 2))
+    gains = [right @ discounts / discounts[:n_held].sum() for right, n_held in _held_out_found(doc_ids, held_out, k)]
+    return float(np.mean(gains)) if gains else float("nan")
+
+
+def true_accept_rate(genuine_scores: AnyArray, impostor_scores: AnyArray, false_accept_rate: float) -> float:
+    """Return the share of genuine pairs accepted at a threshold that accepts few enough impostor pairs.
+
+    A pair is accepted if its score exceeds the threshold: the lowest at which at most the share
+    ``false_accept_rate`` of the impostor pairs is accepted. Impostor scores that tie there are all rejected,
+    so a rate below one pair in ``impostor_scores.size`` puts the threshold at the best impostor. NaN if
+    either kind of pair is missing. Source: Kemelmacher-Shlizerman et al., "The MegaFace Benchmark", CVPR 2016.
+
+    Parameters
+    ----------
+    genuine_scores, impostor_scores : arrays, shape (n,)
+        Scores of pairs of the same class, and of pairs of different classes; -inf is a score like any other.
+    false_accept_rate : float
+        From 0 to 1.
+
+    Raises
+    ------
+    ArgumentError
+        If the rate is not from 0 to 1.
+
+    Examples
+    --------
+    >>> true_accept_rate(np.float32([0.9, 0.6, 0.5]), np.float32([0.8, 0.5, 0.3, 0.1]), 0.25)  # above 0.5
+    0.6666666666666666
+    """
+    if not 0 <= false_accept_rate <= 1:
+        raise ArgumentError(f"false_accept_rate: expected a number from 0 to 1; got {false_accept_rate!r}")
+    genuine, impostors = np.asarray(genuine_scores), np.asarray(impostor_scores)
+    if not genuine.size or not impostors.size:
+        return float("nan")
+    n_accepted = allowed_false_accepts(impostors.size, false_accept_rate)
+    if n_accepted == impostors.size:
+        return 1.0
+    threshold = np.partition(impostors, impostors.size - n_accepted - 1)[impostors.size - n_accepted - 1]
+    return float(np.mean(genuine > threshold))
+
+
+def allowed_false_accepts(n_impostors: int, false_accept_rate: float) -> int:
+    """Return how many impostor pairs a false accept rate allows: the whole number at or below the product."""
+    return int(n_impostors * false_accept_rate + 1e-9)  # 100 * 0.29 is 28.999…
+
+
 def dim_frequencies(embeddings: SparseEmbeddings) -> DoubleArray:
     """Return p_j, the share of rows whose entry j is not zero: shape (dim,); zeros for no rows."""
     counts = np.bincount(embeddings.dims, minlength=embeddings.dim)
@@ -121,3 +221,16 @@ def _top(doc_ids: IntArray, k: int) -> IntArray:
     if doc_ids.ndim != 2 or doc_ids.shape[1] < k:
         raise ShapeError(f"doc_ids: expected shape (n_queries, at least k = {k}); got {doc_ids.shape}")
     return doc_ids[:, :k]
+
+
+def _held_out_found(doc_ids: IntArray, held_out: Sequence[AnyArray], k: int) -> list[tuple[AnyArray, int]]:
+    """Return, of each user with held-out items, which of the first k are among them, and how many there are."""
+    found = _top(doc_ids, k)
+    if len(held_out) != len(found):
+        raise ShapeError(f"held_out: expected one array for each of {len(found)} users; got {len(held_out)}")
+    rows = []
+    for row, items in zip(found, held_out, strict=True):
+        wanted = np.unique(items)
+        if wanted.size:
+            rows.append((np.isin(row, wanted) & (row != NO_DOCUMENT), wanted.size))
+    return rows

@@ -192,24 +192,40 @@ class TwoStageSearcher:
             block = queries[first : first + _QUERIES_PER_BLOCK]
             first_stage = self.index.search(block.sparse, n_candidates, min_score=min_score, n_threads=n_threads)
             for row, (doc_ids, query) in enumerate(zip(first_stage.doc_ids, block.dense, strict=True), first):
-                best, scores = self._in_order(doc_ids[doc_ids >= 0], query)
+                best, scores = in_dense_order(doc_ids[doc_ids >= 0], query, self.rerank)
                 found.doc_ids[row, : best.size] = best[:k]
                 found.scores[row, : best.size] = scores[:k]
         return found
 
-    def _in_order(self, doc_ids: IntArray, query: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return the candidates of one query and their dense scores, best first."""
-        doc_ids = np.sort(doc_ids)  # the stable sort below then leaves ties in this order
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores = _inner_products(self.rerank[doc_ids], query)
-        finite = np.isfinite(scores)
-        if not finite.all():
-            at = int(np.argmin(finite))
-            raise EmbeddingsError(
-                f"rerank: expected finite rows whose scores fit float32; document {doc_ids[at]} scores {scores[at]}"
-            )
-        order = np.argsort(-scores, kind="stable")
-        return doc_ids[order], scores[order]
+
+def in_dense_order(doc_ids: IntArray, query: FloatArray, rerank: AnyArray) -> tuple[IntArray, FloatArray]:
+    """Return the candidates of one query and their dense scores, best first; ties by ascending doc_id.
+
+    Parameters
+    ----------
+    doc_ids : array, shape (n,), int32
+        The candidates, without duplicates, in any order.
+    query : array, shape (dense_dim,), float32
+        The dense embedding of the query.
+    rerank : array, shape (n_docs, dense_dim), float16 or float32
+        Those of the documents.
+
+    Raises
+    ------
+    EmbeddingsError
+        If a score is not finite.
+    """
+    doc_ids = np.sort(doc_ids)  # the stable sort below then leaves ties in this order
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = _inner_products(rerank[doc_ids], query)
+    finite = np.isfinite(scores)
+    if not finite.all():
+        at = int(np.argmin(finite))
+        raise EmbeddingsError(
+            f"rerank: expected finite rows whose scores fit float32; document {doc_ids[at]} scores {scores[at]}"
+        )
+    order = np.argsort(-scores, kind="stable")
+    return doc_ids[order], scores[order]
 
 
 def _inner_products(rows: AnyArray, query: FloatArray) -> FloatArray:

@@ -1,12 +1,14 @@
 """Timing asks every query once a round; accuracy is judged on the very lists that were timed."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from gossamer.baselines.exhaustive import ExhaustiveSearcher
-from gossamer.errors import DataError
+from gossamer.errors import ArgumentError, DataError
 from gossamer.results import SearchResult
-from gossamer.study.evaluation import judge, search_one_by_one
+from gossamer.study.evaluation import build_timed, judge, search_in_turns
 
 
 class CountingSearcher(ExhaustiveSearcher):
@@ -24,7 +26,7 @@ class CountingSearcher(ExhaustiveSearcher):
 def test_searching_one_by_one_finds_what_a_batch_finds(rng):
     documents, queries = (rng.standard_normal((n, 8)).astype(np.float32) for n in (50, 12))
     searcher, reports = CountingSearcher(documents), []
-    timed = search_one_by_one({"exhaustive": (searcher, queries)}, k=4, on_progress=lambda *done: reports.append(done))
+    timed = search_in_turns({"exhaustive": (searcher, queries)}, k=4, on_progress=lambda *done: reports.append(done))
     np.testing.assert_array_equal(timed["exhaustive"].found.doc_ids, searcher.search(queries, k=4).doc_ids)
     assert timed["exhaustive"].query_us.shape == (12,)
     assert (timed["exhaustive"].query_us > 0).all()
@@ -32,9 +34,66 @@ def test_searching_one_by_one_finds_what_a_batch_finds(rng):
     assert reports == [(36, 36)]
 
 
+def test_batches_find_the_same_and_their_queries_share_the_time(rng, monkeypatch):
+    documents, queries = (rng.standard_normal((n, 8)).astype(np.float32) for n in (50, 12))
+    searcher, reports = CountingSearcher(documents), []
+    ticks = itertools.count(step=10_000)
+    monkeypatch.setattr("gossamer.study.evaluation.time.perf_counter_ns", lambda: next(ticks))  # 10 µs a call
+    timed = search_in_turns(
+        {"exhaustive": (searcher, queries)}, k=4, rounds=2, batch_size=5, on_progress=lambda *done: reports.append(done)
+    )["exhaustive"]
+    assert searcher.asked == [(5, 4), (5, 4), (5, 4), (2, 4)] * 2  # one to warm up, then all
+    np.testing.assert_array_equal(timed.found.doc_ids, searcher.search(queries, k=4).doc_ids)
+    assert timed.query_us.tolist() == [2.0] * 10 + [5.0] * 2
+    assert reports == [(24, 24)]
+
+
+def test_searchers_take_turns(rng):
+    documents = rng.standard_normal((20, 8)).astype(np.float32)
+    order = []
+
+    class Named(ExhaustiveSearcher):
+        def search(self, queries, k=10):
+            order.append(self.name)
+            return super().search(queries, k)
+
+    searchers = {name: (Named(documents), documents[:1]) for name in "ab"}
+    for name, (searcher, _) in searchers.items():
+        searcher.name = name
+    search_in_turns(searchers, k=1, rounds=2)
+    assert order == ["a", "a", "b", "b"] * 2  # warmed up, then timed
+
+
+def test_searches_and_builds_are_timed_on_one_thread(rng):
+    from threadpoolctl import threadpool_info
+
+    n_threads = []
+
+    class Looking(ExhaustiveSearcher):
+        def search(self, queries, k=10):
+            n_threads.extend(pool["num_threads"] for pool in threadpool_info())
+            return super().search(queries, k)
+
+    def build():
+        n_threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return Looking(rng.standard_normal((20, 8)).astype(np.float32))
+
+    built = build_timed(build)
+    search_in_turns({"looking": (built.searcher, built.searcher.documents)}, k=1, rounds=1)
+    assert set(n_threads) == {1}
+    assert built.build_s > 0
+
+
+def test_counts_below_one_are_refused(rng):
+    documents = rng.standard_normal((5, 8)).astype(np.float32)
+    for setting in ("rounds", "batch_size"):
+        with pytest.raises(ArgumentError, match=f"{setting}: expected a whole number of at least 1; got 0"):
+            search_in_turns({"exhaustive": (ExhaustiveSearcher(documents), documents)}, k=1, **{setting: 0})
+
+
 def test_no_queries_are_answered_with_no_results(rng):
     documents = rng.standard_normal((5, 8)).astype(np.float32)
-    timed = search_one_by_one({"exhaustive": (ExhaustiveSearcher(documents), documents[:0])}, k=3)
+    timed = search_in_turns({"exhaustive": (ExhaustiveSearcher(documents), documents[:0])}, k=3)
     assert timed["exhaustive"].found.doc_ids.shape == (0, 3)
 
 

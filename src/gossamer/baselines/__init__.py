@@ -1,1 +1,1 @@
-"""What sparse search is compared with: one `gossamer.Searcher` over dense embeddings in each module."""
+"""What sparse search is compared with: one `gossamer.Searcher` over dense embeddings or codes in each module."""

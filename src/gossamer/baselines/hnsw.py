@@ -1,4 +1,4 @@
-"""Approximate dense search: a navigable small-world graph (HNSW), by FAISS or hnswlib.
+"""Approximate dense search: a navigable small-world graph (HNSW), by FAISS.
 
 Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
 Navigable Small World graphs", 2016, arXiv:1603.09320.
@@ -6,15 +6,12 @@ Navigable Small World graphs", 2016, arXiv:1603.09320.
 
 from __future__ import annotations
 
-import importlib.util
-from typing import Any
-
 import numpy as np
 
 from gossamer.arrays import FloatArray
+from gossamer.baselines.faiss_library import import_faiss, search_faiss
 from gossamer.embeddings import as_dense
-from gossamer.errors import MissingDependencyError
-from gossamer.results import SearchResult, check_k, empty_result
+from gossamer.results import SearchResult, check_k
 
 
 class HnswSearcher:
@@ -42,13 +39,10 @@ class HnswSearcher:
     def __init__(
         self, documents: FloatArray, *, n_links: int = 32, build_effort: int = 200, search_effort: int = 64
     ) -> None:
-        if importlib.util.find_spec("faiss") is None:
-            raise MissingDependencyError("HNSW needs FAISS, which is not installed: pip install 'gossamer[bench]'")
-        import faiss
-
+        faiss = import_faiss("HNSW")
         documents = np.ascontiguousarray(as_dense(documents, name="documents"))
         self.n_docs, self.dim = documents.shape
-        self._graph: Any = faiss.IndexHNSWFlat(self.dim, n_links, faiss.METRIC_INNER_PRODUCT)
+        self._graph = faiss.IndexHNSWFlat(self.dim, n_links, faiss.METRIC_INNER_PRODUCT)
         self._graph.hnsw.efConstruction = build_effort
         self._graph.hnsw.efSearch = search_effort
         self._graph.add(documents)
@@ -57,10 +51,4 @@ class HnswSearcher:
 
     def search(self, queries: FloatArray, k: int = 10) -> SearchResult:
         """Return k documents of large inner product for each query, shape (n_queries, k)."""
-        k = check_k(k)
-        queries = np.ascontiguousarray(as_dense(queries, name="queries", dim=self.dim))
-        if self.n_docs == 0:
-            return empty_result(len(queries), k)
-        scores, doc_ids = self._graph.search(queries, k)
-        scores[doc_ids < 0] = float("-inf")
-        return SearchResult(doc_ids.astype("int32"), scores)
+        return search_faiss(self._graph, as_dense(queries, name="queries", dim=self.dim), check_k(k))

@@ -20,6 +20,7 @@ from gossamer.cli.encode import encode
 from gossamer.cli.evaluate import evaluate
 from gossamer.cli.inspect import inspect
 from gossamer.cli.search import search
+from gossamer.cli.study import study
 from gossamer.cli.train import train
 from gossamer.errors import ArgumentError, GossamerError, NotFoundError, OutputExistsError
 
@@ -81,6 +82,7 @@ def _options(
 
 for _command in (demo, train, encode, build, search, evaluate, inspect):
     app.command()(_command)
+app.add_typer(study, name="study")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from gossamer.errors import DataError, MismatchError
 from gossamer.index import InvertedIndex
 from gossamer.metrics import flops_per_document, suboptimality_ratio
 from gossamer.results import Searcher
-from gossamer.study.evaluation import judge, search_one_by_one
+from gossamer.study.evaluation import judge, search_in_turns
 
 
 def evaluate(
@@ -56,7 +56,7 @@ def evaluate(
     searcher, work = _searcher(queries, documents)
     own_ids = np.arange(len(queries)) if gallery is None else None
     with ProgressBars() as progress:
-        timed = search_one_by_one(
+        timed = search_in_turns(
             {"": (searcher, queries)},
             max(k) + (gallery is None),
             rounds=1,

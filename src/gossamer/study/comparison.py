@@ -17,7 +17,7 @@ from gossamer.errors import MissingDependencyError
 from gossamer.index import InvertedIndex
 from gossamer.metrics import flops_per_document, suboptimality_ratio
 from gossamer.results import Searcher, excluding_self
-from gossamer.study.evaluation import judge, search_one_by_one
+from gossamer.study.evaluation import judge, search_in_turns
 
 DENSE, HNSW, SPARSE = "dense, exhaustive", "dense, HNSW (approximate)", "sparse, inverted index"
 
@@ -92,7 +92,7 @@ def compare(
         searchers[HNSW] = HnswSearcher(dense), dense
     searchers[SPARSE] = index, sparse
     own_ids = np.arange(len(labels))
-    timed = search_one_by_one(searchers, k=6, on_progress=on_progress)
+    timed = search_in_turns(searchers, k=6, on_progress=on_progress)
     dense_us = float(np.median(timed[DENSE].query_us))
     rows, found = [], {}
     for name, (searcher, queries) in searchers.items():

@@ -1,4 +1,4 @@
-"""Time a search one query at a time, and judge the very lists that were timed."""
+"""Time searches in turns, one by one or in batches, and judge the very lists that were timed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from gossamer.arrays import AnyArray, DoubleArray, TextArray
 from gossamer.errors import DataError
 from gossamer.metrics import hit_rate_at_k, precision_at_k
-from gossamer.results import Searcher, SearchResult, empty_result, excluding_self
+from gossamer.results import Searcher, SearchResult, check_count, empty_result, excluding_self
 
 _QUERIES_PER_REPORT = 500
+_MOST_WARM_UP_QUERIES = 64
 
 
 class Timed(NamedTuple):
@@ -23,7 +24,15 @@ class Timed(NamedTuple):
     found: SearchResult
     """Shape (n_queries, k)."""
     query_us: DoubleArray
-    """Microseconds of each query, shape (n_queries,): the median over the rounds."""
+    """Microseconds of each query, shape (n_queries,): the median over the rounds; in batches, its share of one."""
+
+
+class Built(NamedTuple):
+    """A searcher, and what it took to build it."""
+
+    searcher: Searcher[Any]
+    build_s: float
+    """Seconds, on one thread; without reading or encoding the documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,44 +46,71 @@ class Accuracy:
     """Queries that no document (other than themselves) shares a label with; they are not counted."""
 
 
-def search_one_by_one(
+def build_timed(build: Callable[[], Searcher[Any]]) -> Built:
+    """Call a function that builds a searcher, on one thread, and take its time.
+
+    What it compiles or imports at its first call counts; build something small before where that matters.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        start = time.perf_counter()
+        searcher = build()
+        return Built(searcher, time.perf_counter() - start)
+
+
+def search_in_turns(
     searchers: Mapping[str, tuple[Searcher[Any], Any]],
     k: int,
     *,
     rounds: int = 3,
+    batch_size: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Timed]:
-    """Ask each searcher its queries one at a time, on one thread, the searchers taking turns.
+    """Ask each searcher its queries, one at a time or in batches, on one thread, the searchers taking turns.
 
     Parameters
     ----------
     searchers : mapping of name to (searcher, queries)
-        Queries are rows that slice, ``queries[i : i + 1]``: an array or `SparseEmbeddings`.
+        Queries are rows that slice, ``queries[i : i + 1]``: an array, `SparseEmbeddings` or
+        `gossamer.TwoStageQueries`.
     k : int
         Results a query.
     rounds : int
         How often every query is asked. A round asks all queries of one searcher, then of the next;
         turns spread a machine's slow moments over all of them.
+    batch_size : int
+        Queries in one call; of a batch, each query takes an equal share of the time.
     on_progress : callable, optional
         Called with the number of searches done, and of all, every few hundred.
+
+    Raises
+    ------
+    ArgumentError
+        If rounds or batch_size is not a whole number of at least 1.
     """
     from threadpoolctl import threadpool_limits
 
+    rounds, batch_size = check_count(rounds, name="rounds"), check_count(batch_size, name="batch_size")
     times = {name: np.zeros((rounds, len(queries))) for name, (_, queries) in searchers.items()}
     found = {name: empty_result(len(queries), k) for name, (_, queries) in searchers.items()}
     n_done, n_all = 0, rounds * sum(len(queries) for _, queries in searchers.values())
     with threadpool_limits(limits=1):
         for turn in range(rounds):
             for name, (searcher, queries) in searchers.items():
-                searcher.search(queries[:1], k)  # compile and warm up outside the clock
-                for i in range(len(queries)):
-                    query = queries[i : i + 1]
+                # Compile and warm up outside the clock.
+                searcher.search(queries[: min(batch_size, _MOST_WARM_UP_QUERIES)], k)
+                for first in range(0, len(queries), batch_size):
+                    rows = slice(first, min(first + batch_size, len(queries)))
+                    batch, n_before = queries[rows], n_done
                     start = time.perf_counter_ns()
-                    result = searcher.search(query, k)
-                    times[name][turn, i] = (time.perf_counter_ns() - start) / 1000
-                    found[name].doc_ids[i], found[name].scores[i] = result.doc_ids[0], result.scores[0]
-                    n_done += 1
-                    if on_progress and (n_done % _QUERIES_PER_REPORT == 0 or n_done == n_all):
+                    result = searcher.search(batch, k)
+                    elapsed = time.perf_counter_ns() - start
+                    times[name][turn, rows] = elapsed / 1000 / (rows.stop - first)
+                    found[name].doc_ids[rows], found[name].scores[rows] = result
+                    n_done += rows.stop - first
+                    is_due = n_done // _QUERIES_PER_REPORT > n_before // _QUERIES_PER_REPORT
+                    if on_progress and (is_due or n_done == n_all):
                         on_progress(n_done, n_all)
     return {name: Timed(found[name], np.median(times[name], axis=0)) for name in searchers}
 

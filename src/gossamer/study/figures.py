@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DENSE, SPARSE, RIGHT, WRONG, GREY = "#6b7280", "#0f766e", "#16a34a", "#dc2626", "#9ca3af"
+_MARKERS = "osD^vPX*"
 
 
 def draw_nearest(
@@ -139,6 +140,38 @@ def draw_speed(path: Path, query_us: Mapping[str, float], hit_rates: Mapping[str
     low, high = min(hit_rates.values()), max(hit_rates.values())
     margin = max(0.02, high - low)
     axes.set_ylim(low - margin, min(1.0, high + margin))
+    _save(figure, path)
+
+
+def draw_curves(path: Path, points: Mapping[str, Sequence[tuple[float, float]]], *, accuracy: str) -> None:
+    """Draw each method's accuracy against its time for a query, its settings joined by a line.
+
+    Parameters
+    ----------
+    points : mapping of name to sequence of (microseconds, accuracy)
+        In the order in which they are joined.
+    accuracy : str
+        What the accuracy is called.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    figure, axes = _plot("µs per query (one thread, one query at a time, log scale)", accuracy)
+    for place, (name, curve) in enumerate(points.items()):
+        is_sparse = name.startswith("sparse")
+        axes.plot(
+            [time_us for time_us, _ in curve],
+            [value for _, value in curve],
+            color=SPARSE if is_sparse else f"C{place}",
+            marker=_MARKERS[place % len(_MARKERS)],
+            linewidth=2.5 if is_sparse else 1.2,
+            label=name,
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.1, y=0.08)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     _save(figure, path)
 
 

@@ -1,0 +1,101 @@
+"""``gossamer study``: methods measured side by side on the user's own data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gossamer.cli.options import JsonOption
+from gossamer.cli.printing import print_json, print_table
+from gossamer.cli.progress import ProgressBars
+
+if TYPE_CHECKING:
+    from gossamer.study.config import StudyConfig
+
+study = typer.Typer(no_args_is_help=True, help="Measure methods side by side: time against accuracy, on your own data.")
+
+_OutOption = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Where records, table, figure and page go. A study that was killed goes on there.",
+        show_default=False,
+    ),
+]
+_QuickOption = Annotated[
+    bool, typer.Option("--quick", help="At most 20,000 documents and 200 queries, one seed, one round: minutes.")
+]
+
+
+@study.command()
+def nearest(
+    vectors: Annotated[
+        Path, typer.Argument(metavar="VECTORS", help="A .npy of dense vectors, (n, dim).", show_default=False)
+    ],
+    *,
+    out: _OutOption,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="A .npy of queries. Without it, vectors drawn at random ask for their neighbours.",
+            show_default=False,
+        ),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours are to be found.")] = 10,
+    seed: Annotated[list[int], typer.Option("--seed", min=0, help="Measure once for each. Repeatable.")] = [0],  # noqa: B006
+    quick: _QuickOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find nearest neighbours of dense vectors by every method, at several settings of each."""
+    from gossamer.datasets.embedding_files import read_dense
+    from gossamer.study.config import NEAREST_NEIGHBOURS, QUICK_DOCUMENTS, StudyConfig, default_methods
+
+    n_docs, dim = read_dense(vectors)[0].shape
+    config = StudyConfig(
+        protocol=NEAREST_NEIGHBOURS,
+        documents=vectors,
+        queries=queries,
+        methods=default_methods(min(n_docs, QUICK_DOCUMENTS) if quick else n_docs, dim),
+        seeds=tuple(seed),
+        k=k,
+    )
+    _run(config.quick() if quick else config, out, as_json=as_json)
+
+
+@study.command()
+def run(
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="A YAML file: data, methods, seeds.", show_default=False)
+    ],
+    *,
+    out: _OutOption,
+    quick: _QuickOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure what a YAML file names."""
+    from gossamer.study.config import read_config
+
+    settings = read_config(config)
+    _run(settings.quick() if quick else settings, out, as_json=as_json)
+
+
+def _run(config: StudyConfig, out: Path, *, as_json: bool) -> None:
+    from gossamer.study.runner import run_study
+    from gossamer.study.summary import REPORT, table
+
+    with ProgressBars() as progress:
+        outcome = run_study(config, out, on_progress=progress)
+    for failure in outcome.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if as_json:
+        print_json({"records": outcome.records, "n_resumed": outcome.n_resumed, "report": str(out / REPORT)})
+        return
+    lines = table(outcome.records)
+    print_table(list(lines[0]), [list(line.values()) for line in lines])
+    print(f"Report with figure: {out / REPORT}")

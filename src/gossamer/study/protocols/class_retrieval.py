@@ -1,0 +1,78 @@
+"""Class retrieval: how many of the first results are of the query's class.
+
+The protocol of Jeong and Song (ICML 2018, arXiv:1805.05809) and of Paria et al. (arXiv:2004.05665, section
+5.2) on CIFAR-100: precision@{1, 4, 16, 64} of the test images, once against the training images and once
+against the test images themselves, each query's own image left out; and the speed-up over exhaustive search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gossamer.arrays import AnyArray, DoubleArray, TextArray
+from gossamer.errors import ArgumentError
+from gossamer.metrics import precision_at_k
+from gossamer.results import SearchResult, excluding_self
+
+KS = (1, 4, 16, 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRetrieval:
+    """How right the first results are."""
+
+    precision: dict[int, float]
+    """By k: the share of the query's class among the first k results, averaged over all queries."""
+    n_queries: int
+    n_documents: int
+
+
+def class_retrieval(
+    found: SearchResult,
+    query_labels: TextArray,
+    document_labels: TextArray,
+    *,
+    own_ids: AnyArray | None = None,
+    ks: Sequence[int] = KS,
+) -> ClassRetrieval:
+    """Compute precision@k of all queries, those of a class that no document has included.
+
+    Parameters
+    ----------
+    found : SearchResult, shape (n_queries, at least max(ks)), or one more where own_ids are given
+        The very lists that were timed.
+    query_labels, document_labels : arrays of str
+        The classes.
+    own_ids : array, shape (n_queries,), optional
+        Where the queries are documents themselves (test against test): their doc_ids, left out of the lists.
+    ks : sequence of int
+        At which numbers of results.
+
+    Raises
+    ------
+    ShapeError
+        If the lists are too short, or labels are missing.
+    """
+    if own_ids is not None:
+        found = excluding_self(found, own_ids)
+    return ClassRetrieval(
+        precision={k: precision_at_k(found.doc_ids, query_labels, document_labels, k) for k in ks},
+        n_queries=len(query_labels),
+        n_documents=len(document_labels),
+    )
+
+
+def speed_up(query_us: DoubleArray, exhaustive_us: DoubleArray) -> float:
+    """Return how many times less a query takes than with exhaustive search: the ratio of the medians.
+
+    Raises
+    ------
+    ArgumentError
+        If either has no times.
+    """
+    if not np.size(query_us) or not np.size(exhaustive_us):
+        raise ArgumentError("query_us: expected times of at least one query of both searches; got none")
+    return float(np.median(exhaustive_us) / np.median(query_us))

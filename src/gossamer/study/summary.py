@@ -1,0 +1,126 @@
+"""What a study's records say: a table, a figure of time against accuracy, and a page with both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gossamer.files import replaced_file
+from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS
+from gossamer.study.figures import draw_curves
+from gossamer.study.methods import SPARSE
+from gossamer.study.report import Report, ReportFigure, ReportRow, write_report
+
+TABLE, FIGURE, REPORT = "table.md", "speed.png", "report.html"
+
+_COSTS = (
+    ("query_us", "µs per query", "{:.0f}"),
+    ("query_us_p95", "µs, 95 of 100 below", "{:.0f}"),
+    ("query_us_in_batches", "µs in batches of {batch_size:,}", "{:.0f}"),
+    ("speed_up", "speed-up", "{:.1f}×"),
+    ("build_s", "build, s", "{:.2f}"),
+    ("bytes_per_document", "bytes per document", "{:.0f}"),
+)
+_EXPLANATIONS = {
+    NEAREST_NEIGHBOURS: "recall@k is the share of results that score as much, by the inner product of the dense "
+    "vectors, as the kth best document does; a tie is not a miss.",
+    CLASS_RETRIEVAL: "precision@k is the share of the query's class among the first k results.",
+    IDENTIFICATION: "hit rate@k is the share of probes with a gallery picture of their class among the first k "
+    "results; distractors, of other classes, are never right.",
+}
+
+
+def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return a line for each method and number of distractors, in the order of the records: titles and cells.
+
+    Over several seeds a cell is the mean, and for accuracies also the lowest and the highest; a method that
+    failed for a seed says so, and its figures are of the others.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record.get("accuracy", ())))
+    has_distractors = any(record["n_distractors"] for record in records)
+    lines = []
+    for n, label in dict.fromkeys((record["n_distractors"], record["label"]) for record in records):
+        own = [record for record in records if (record["n_distractors"], record["label"]) == (n, label)]
+        done = [record for record in own if record["status"] == "done"]
+        failed = f" (failed for {len(own) - len(done)} of {len(own)})" if len(done) < len(own) else ""
+        line = {"method": label + failed, **({"distractors": f"{n:,}"} if has_distractors else {})}
+        for name in names:
+            values = [record["accuracy"][name] for record in done]
+            spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+            line[name] = f"{np.mean(values):.3f}{spread}" if values else "–"
+        for name, title, form in _COSTS:
+            values = [record[name] for record in done if name in record]
+            line[title.format(**own[0])] = form.format(np.mean(values)) if values else "–"
+        lines.append(line)
+    return lines
+
+
+def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write the table, the figure and the page of a study to its folder."""
+    lines = table(records)
+    _write_table(out / TABLE, lines, _remarks(records))
+    done = [record for record in records if record["status"] == "done"]
+    if done:
+        shown = next(iter(done[0]["accuracy"]))
+        draw_curves(out / FIGURE, _points(done, shown), accuracy=shown)
+    write_report(out / REPORT, _report(records, lines, has_figure=bool(done)))
+
+
+def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> None:
+    titles = list(lines[0])
+    rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *(list(line.values()) for line in lines)]
+    text = "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |" for row in rows)
+    with replaced_file(path) as partial:
+        partial.write_text(f"{text}\n\n{remarks}\n", encoding="utf-8")
+
+
+def _points(done: Sequence[dict[str, Any]], accuracy: str) -> dict[str, list[tuple[float, float]]]:
+    """Return time and accuracy of each method at most distractors, in the order of time, means over seeds."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    most = max(record["n_distractors"] for record in done)
+    done = [record for record in done if record["n_distractors"] == most]
+    for label in dict.fromkeys(record["label"] for record in done):
+        own = [record for record in done if record["label"] == label]
+        name = own[0]["method"] + (", re-ranked" if own[0]["rerank"] else "")
+        query_us = float(np.mean([record["query_us"] for record in own]))
+        points.setdefault(name, []).append((query_us, float(np.mean([record["accuracy"][accuracy] for record in own]))))
+    return {name: sorted(each) for name, each in points.items()}
+
+
+def _remarks(records: Sequence[dict[str, Any]]) -> str:
+    first, seeds = records[0], sorted({record["seed"] for record in records})
+    failures = [f" {record['label']} failed: {record['error']}." for record in records if record["status"] == "failed"]
+    n_rounds = f"{first['rounds']} round{'s' if first['rounds'] > 1 else ''}"
+    n_docs = max(record["n_docs"] for record in records)
+    return (
+        f"{n_docs:,} documents of {first['dim']:,} dimensions, {first['n_queries']:,} queries, "
+        f"{'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}. Times are medians over queries of "
+        f"{n_rounds} in which the methods took turns, on one thread, one query at a time unless in batches. "
+        f"Data {first['data']}, gossamer {first['gossamer']}, {first['cpu']}, {first['machine']}." + "".join(failures)
+    )
+
+
+def _report(records: Sequence[dict[str, Any]], lines: Sequence[dict[str, str]], *, has_figure: bool) -> Report:
+    protocol = records[0]["protocol"]
+    figure = ReportFigure(
+        file=FIGURE,
+        title="Time against accuracy",
+        caption="Each line is a method, each point one setting of it; up and to the left is better. The time is on "
+        "a logarithmic scale, one query at a time on one thread.",
+    )
+    return Report(
+        title=f"Gossamer: a study of {protocol.replace('-', ' ')}",
+        summary="How right each method's results are, and what it takes to find them.",
+        notice="",
+        columns=list(lines[0]),
+        rows=[ReportRow(cells=list(line.values()), is_sparse=line["method"].startswith(SPARSE)) for line in lines],
+        explanation=(
+            f"{_EXPLANATIONS[protocol]} The speed-up is over exhaustive search by FAISS, one query at a time; "
+            "exhaustive search gains most from batches."
+        ),
+        figures=[figure] if has_figure else [],
+        provenance=_remarks(records),
+    )

@@ -1,0 +1,151 @@
+"""What a study searches, asks and counts as right: its data under its protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gossamer.arrays import FloatArray, TextArray
+from gossamer.baselines.exhaustive import ExhaustiveSearcher
+from gossamer.datasets.embedding_files import read_dense
+from gossamer.errors import DataError, ShapeError
+from gossamer.results import SearchResult
+from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, StudyConfig
+from gossamer.study.methods import Rows
+from gossamer.study.protocols.class_retrieval import class_retrieval
+from gossamer.study.protocols.identification import check_disjoint, identification
+from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """The data of a study, read and checked."""
+
+    documents: FloatArray
+    queries: FloatArray | None
+    distractors: FloatArray | None
+    labels: TextArray | None
+    query_labels: TextArray | None
+    digest: str
+
+
+class Task(NamedTuple):
+    """What is asked of every method."""
+
+    rows: Rows
+    k: int
+    """Results a query."""
+    judge: Callable[[SearchResult], dict[str, float]]
+    """The accuracies of result lists by name; the first is the one that figures show."""
+
+
+def read_vectors(config: StudyConfig) -> Vectors:
+    """Read the vectors of a study, and the labels that its protocol needs.
+
+    Raises
+    ------
+    NotFoundError, FormatError, EmbeddingsError
+        If a file is not there or not what it should be.
+    DataError
+        If there are too few rows, or labels are missing, or a distractor is of a class of the gallery.
+    ShapeError
+        If the files have different numbers of dimensions.
+    """
+    documents, names = read_dense(config.documents)
+    documents = np.ascontiguousarray(documents[: config.n_documents])
+    labels = None if names.labels is None else names.labels[: config.n_documents]
+    queries, query_labels = None, None
+    if config.queries is not None:
+        queries, query_names = read_dense(config.queries)
+        queries = np.ascontiguousarray(queries[: config.n_queries])
+        query_labels = None if query_names.labels is None else query_names.labels[: config.n_queries]
+    if config.protocol != NEAREST_NEIGHBOURS:
+        _check_labels(config.documents, labels)
+        if config.queries is not None:
+            _check_labels(config.queries, query_labels)
+    distractors = None if config.distractors is None else _read_distractors(config, labels)
+    own = 1 if queries is None else 0
+    if len(documents) < config.k + own and config.protocol == NEAREST_NEIGHBOURS:
+        raise DataError(f"documents: expected at least {config.k + own} for k = {config.k}; got {len(documents)}")
+    digest = hashlib.sha256(documents.data)
+    for name, rows in (("queries", queries), ("distractors", distractors)):
+        if rows is None:
+            continue
+        if rows.shape[1] != documents.shape[1]:
+            raise ShapeError(f"{name}: expected {documents.shape[1]} dimensions; got {rows.shape[1]}")
+        digest.update(np.ascontiguousarray(rows).data)
+    if len(documents) == 0 or (queries is not None and len(queries) == 0):
+        raise DataError(f"{'queries' if len(documents) else 'documents'}: expected at least one; there is none")
+    for given in (labels, query_labels):
+        digest.update(b"" if given is None else "\n".join(given.tolist()).encode())
+    return Vectors(
+        documents=documents,
+        queries=queries,
+        distractors=distractors,
+        labels=labels,
+        query_labels=query_labels,
+        digest=digest.hexdigest()[:16],
+    )
+
+
+def make_task(config: StudyConfig, vectors: Vectors, *, seed: int, n_distractors: int) -> Task:
+    """Return what is asked for one seed and number of distractors."""
+    rows, query_labels = _draw(config, vectors, seed, n_distractors)
+    own = 0 if rows.query_rows is None else 1  # each finds itself, too
+    if config.protocol == NEAREST_NEIGHBOURS:
+        exact = ExhaustiveSearcher(rows.documents).search(rows.queries, config.k + own)
+
+        def recall(found: SearchResult) -> dict[str, float]:
+            quality = nearest_neighbours(
+                found, exact, rows.queries, rows.documents, own_ids=rows.query_rows, k=config.k
+            )
+            return {f"recall@{config.k}": quality.recall}
+
+        return Task(rows, config.k + own, recall)
+    assert vectors.labels is not None
+    assert query_labels is not None
+    labels, asked = vectors.labels, query_labels
+
+    def precision(found: SearchResult) -> dict[str, float]:
+        quality = class_retrieval(found, asked, labels, own_ids=rows.query_rows, ks=config.ks)
+        return {f"precision@{k}": value for k, value in quality.precision.items()}
+
+    def hit_rate(found: SearchResult) -> dict[str, float]:
+        quality = identification(found, asked, labels, n_distractors=n_distractors, ks=config.ks)
+        return {f"hit rate@{k}": value for k, value in quality.hit_rate.items()}
+
+    return Task(rows, max(config.ks) + own, precision if config.protocol == CLASS_RETRIEVAL else hit_rate)
+
+
+def _read_distractors(config: StudyConfig, labels: TextArray | None) -> FloatArray:
+    assert config.distractors is not None
+    rows, names = read_dense(config.distractors)
+    if len(rows) < max(config.n_distractors):
+        raise DataError(f"distractors: expected at least {max(config.n_distractors)}; got {len(rows)}")
+    _check_labels(config.distractors, names.labels)
+    assert labels is not None
+    assert names.labels is not None
+    check_disjoint(gallery=labels, distractors=names.labels)
+    return np.ascontiguousarray(rows[: max(config.n_distractors)])
+
+
+def _check_labels(path: Path, labels: TextArray | None) -> None:
+    if labels is None:
+        raise DataError(f"{path}: expected labels, as gossamer encode writes them; it has none")
+
+
+def _draw(config: StudyConfig, vectors: Vectors, seed: int, n_distractors: int) -> tuple[Rows, TextArray | None]:
+    """Return what is searched and asked, and the labels of what is asked."""
+    documents = vectors.documents
+    if config.protocol == IDENTIFICATION and vectors.distractors is not None:
+        documents = np.concatenate([documents, vectors.distractors[:n_distractors]])
+    if vectors.queries is not None:
+        return Rows(documents, vectors.queries, None), vectors.query_labels
+    n = min(config.n_queries, len(documents))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(documents), n, replace=False))
+    return Rows(documents, documents[chosen], chosen), None if vectors.labels is None else vectors.labels[chosen]

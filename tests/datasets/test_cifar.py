@@ -1,0 +1,159 @@
+"""An archive made as Python 2 made upstream's, and pickles that try to do something."""
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import tarfile
+
+import numpy as np
+import pytest
+
+from gossamer.datasets.cifar import cifar100
+from gossamer.datasets.plain_pickle import read_plain_pickle
+from gossamer.errors import ConfigError, FormatError, NotFoundError
+
+
+def python_2(thing):
+    """The instructions that Python 2's pickle wrote for lists, dicts, strings, small numbers and byte arrays."""
+    if isinstance(thing, dict):
+        return b"}(" + b"".join(python_2(key) + python_2(value) for key, value in thing.items()) + b"u"
+    if isinstance(thing, list):
+        return b"](" + b"".join(map(python_2, thing)) + b"e"
+    if isinstance(thing, str | bytes):
+        data = thing.encode("latin-1") if isinstance(thing, str) else thing
+        return (b"U" + struct.pack("<B", len(data)) if len(data) < 256 else b"T" + struct.pack("<I", len(data))) + data
+    if isinstance(thing, int):
+        return b"K" + struct.pack("<B", thing) if thing < 256 else b"J" + struct.pack("<i", thing)
+    array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\x01b\x87R"
+    dtype = b"cnumpy\ndtype\nU\x02u1K\0K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+    shape = python_2(thing.shape[0]) + python_2(thing.shape[1]) + b"\x86"
+    return array + b"(K\x01" + shape + dtype + b"\x89" + python_2(thing.tobytes()) + b"tb"
+
+
+def pickled(thing):
+    return b"\x80\x02" + python_2(thing) + b"."
+
+
+def pictures(n, first=0):
+    rng = np.random.default_rng(first)
+    return {
+        "filenames": [f"picture_s_{first + i:06}.png" for i in range(n)],
+        "batch_label": "testing batch 1 of 1",
+        "fine_labels": [(i * 7) % 3 for i in range(n)],
+        "coarse_labels": [i % 2 for i in range(n)],
+        "data": rng.integers(0, 256, (n, 3072)).astype(np.uint8),
+    }
+
+
+NAMES = {"fine_label_names": ["apple", "bee", "cloud"], "coarse_label_names": ["alive", "not"]}
+
+
+@pytest.fixture
+def archive(tmp_path):
+    def archive(**members):
+        path = tmp_path / "cifar-100-python.tar.gz"
+        with tarfile.open(path, "w:gz") as tar:
+            for name, data in members.items():
+                info = tarfile.TarInfo(f"cifar-100-python/{name}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return path
+
+    return archive
+
+
+def test_what_we_make_is_a_pickle_that_python_reads_alike():
+    expected = pickle.loads(pickled(pictures(3)), encoding="latin-1")
+    found = read_plain_pickle(pickled(pictures(3)), name="test")
+    assert found.keys() == expected.keys()
+    np.testing.assert_array_equal(found.pop("data"), expected.pop("data"))
+    assert found == expected
+
+
+def test_pictures_labels_and_names_are_put_together(archive):
+    train, test = pictures(5), pictures(4, first=300)
+    path = archive(meta=pickled(NAMES), train=pickled(train), test=pickled(test))
+    images = cifar100(path, "test")
+    np.testing.assert_array_equal(images.pixels.reshape(4, -1), test["data"])
+    assert images.pixels.shape == (4, 3, 32, 32)
+    assert images.labels.tolist() == ["apple", "bee", "cloud", "apple"]
+    assert images.catalog.keys[0] == "test/picture_s_000300.png"
+    assert cifar100(path, "train", level="coarse").labels.tolist() == ["alive", "not", "alive", "not", "alive"]
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+def test_a_pickle_that_would_call_something_is_refused_and_calls_nothing(tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FormatError, match="expected a pickle of plain data"):
+        read_plain_pickle(pickle.dumps({"data": Harmful()}, protocol=protocol), name="test")
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_what_a_pickle_would_call_is_named():
+    with pytest.raises(FormatError, match=r"expected a pickle of plain data; it names os\.system"):
+        read_plain_pickle(b"\x80\x02cos\nsystem\nU\x04true\x85R.", name="test")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\x02",
+        b"\x80\x02K\x01K\x02.",  # two things left
+        b"\x80\x02h\x05.",  # a memo that was never written
+        b"\x80\x02K\x01K\x02a.",  # appends to a number
+        b"\x80\x02(cnumpy\ndtype\ne.",
+        b"\x80\x02cnumpy\ndtype\n.",  # a name as the value
+        b"\x80\x02cnumpy\ndtype\nU\x02O8K\0K\x01\x87R.",  # a call of dtype, not of an array
+        b"\x80\x02]q\x01h\x01a.",  # a list that holds itself
+        b"\x80\x02}(](ee" + b"K\x01u.",
+        b"\x80\x02cos\nsystem\nU\x04true\x85R.",
+    ],
+)
+def test_damaged_and_strange_pickles_are_refused(data):
+    with pytest.raises(FormatError, match="test: expected"):
+        read_plain_pickle(data, name="test")
+
+
+def test_a_thing_in_many_places_is_not_copied_without_end():
+    doubled = b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60))
+    assert len(read_plain_pickle(b"\x80\x02(]q\x00" + doubled + b"t.", name="test")) == 61
+
+
+def test_every_cut_of_a_pickle_is_refused():
+    data = pickled({"a": [1, 300], "data": np.zeros((1, 2), np.uint8)})
+    for end in range(len(data)):
+        with pytest.raises(FormatError):
+            read_plain_pickle(data[:end], name="test")
+
+
+def test_archives_that_are_wrong_are_refused(archive, tmp_path):
+    good = {"meta": pickled(NAMES), "test": pickled(pictures(2))}
+    for member, thing, message in [
+        ("test", {**pictures(2), "fine_labels": [0]}, "got shape .*, 1 labels and 2 names"),
+        ("test", {**pictures(2), "fine_labels": [0, 3]}, "expected fine labels from 0 to 2; it holds others"),
+        ("test", {**pictures(2), "data": np.zeros((2, 100), np.uint8)}, "rows of 3072 bytes"),
+        ("test", {"data": [1]}, "expected 'data' of type ndarray; got list"),
+        ("meta", [1], "expected 'fine_label_names' of type list; got NoneType"),
+    ]:
+        with pytest.raises(FormatError, match=message):
+            cifar100(archive(**{**good, member: pickled(thing)}), "test")
+    path = archive(**good)
+    with pytest.raises(FormatError, match="expected cifar-100-python/train in it"):
+        cifar100(path, "train")
+    with pytest.raises(ConfigError, match="split: expected train or test; got 'all'"):
+        cifar100(path, "all")
+    with pytest.raises(ConfigError, match="level: expected fine or coarse; got 'both'"):
+        cifar100(path, "test", level="both")
+    path.write_bytes(gzip.compress(b"no archive"))
+    with pytest.raises(FormatError, match="it cannot be read"):
+        cifar100(path, "test")
+    with pytest.raises(NotFoundError, match="there is no .*nowhere"):
+        cifar100(tmp_path / "nowhere", "test")
