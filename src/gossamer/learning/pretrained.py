@@ -15,18 +15,31 @@ from gossamer.errors import ConfigError, FormatError, NotFoundError, VersionErro
 from gossamer.files import check_output, replaced_folder
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
-FORMAT, VERSION = "gossamer-encoder", 1
+VERSION = 1
+ENCODER, SPARSIFIER = "gossamer-encoder", "gossamer-sparsifier"
+"""The formats: what ``config.json`` says a folder holds."""
+
+_MEANINGS = {
+    ENCODER: "an encoder of images, for gossamer.learning.Encoder",
+    SPARSIFIER: "a sparsifier of dense embeddings, for gossamer.learning.Sparsifier",
+}
 
 ConfigT = TypeVar("ConfigT")
 
 
 def write_folder(
-    folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor], metrics: dict[str, Any], *, overwrite: bool
+    folder: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    metrics: dict[str, Any],
+    *,
+    overwrite: bool,
+    kind: str = ENCODER,
 ) -> None:
-    """Write a model folder, whole or not at all; errors as in `gossamer.files.check_output`."""
+    """Write a model folder of one of the formats, whole or not; errors as in `gossamer.files.check_output`."""
     check_output(folder, overwrite=overwrite, marker=CONFIG)
     with replaced_folder(folder) as new:
-        _write_json(new / CONFIG, {"format": FORMAT, "version": VERSION, **config})
+        _write_json(new / CONFIG, {"format": kind, "version": VERSION, **config})
         _write_json(new / METRICS, metrics)
         # A copy of each: safetensors refuses tensors that share memory or are not contiguous.
         copies = {
@@ -35,7 +48,23 @@ def write_folder(
         (new / WEIGHTS).write_bytes(save(copies))  # save_file would make a file that only its owner can read
 
 
-def read_config(folder: Path, config_type: type[ConfigT], *, optional: Set[str] = frozenset()) -> ConfigT:
+def read_kind(folder: Path) -> str:
+    """Return which of the formats a model folder has: `ENCODER` or `SPARSIFIER`.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such folder, or no ``config.json`` in it.
+    FormatError
+        If that is not JSON, or of another format.
+    """
+    kind: str = _read_settings(folder)["format"]
+    return kind
+
+
+def read_config(
+    folder: Path, config_type: type[ConfigT], *, optional: Set[str] = frozenset(), kind: str = ENCODER
+) -> ConfigT:
     """Read ``config.json`` as a dataclass: its fields, beside format and version, but for ``optional`` ones.
 
     Raises
@@ -43,26 +72,23 @@ def read_config(folder: Path, config_type: type[ConfigT], *, optional: Set[str] 
     NotFoundError
         If there is no such folder, or no such file in it.
     FormatError
-        If it is not JSON, of another format, or its settings are not those of ``config_type``.
+        If it is not JSON, of another format than ``kind``, or its settings are not those of ``config_type``.
     VersionError
         If a newer Gossamer wrote it.
     """
-    path = _existing(folder, CONFIG)
-    try:
-        settings = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise FormatError(f"model: {path} is not JSON, so it is damaged; copy the folder again") from error
-    if not isinstance(settings, dict) or settings.pop("format", None) != FORMAT:
-        raise FormatError(f"model: {path} does not say format {FORMAT!r}; was it written by save_pretrained?")
+    settings, path = _read_settings(folder), folder / CONFIG
+    found = settings.pop("format")
+    if found != kind:
+        raise FormatError(f"model: expected {_MEANINGS[kind]}; {folder} holds {_MEANINGS[found]}")
     version = settings.pop("version", None)
     if type(version) is not int or version < 1:
         raise FormatError(f"model: {path}: expected a version of at least 1; got {version!r}")
     if version > VERSION:
         raise VersionError(f"model: {path} is of version {version}, newer than {VERSION}; update gossamer")
     fields = {field.name for field in dataclasses.fields(config_type)}  # type: ignore[arg-type]
-    for kind, keys in (("missing", fields - optional - settings.keys()), ("unknown", settings.keys() - fields)):
+    for wrong, keys in (("missing", fields - optional - settings.keys()), ("unknown", settings.keys() - fields)):
         if keys:
-            raise FormatError(f"model: {path}: {kind} setting {sorted(keys)[0]!r}")
+            raise FormatError(f"model: {path}: {wrong} setting {sorted(keys)[0]!r}")
     try:
         return config_type(**settings)
     except ConfigError as error:
@@ -98,6 +124,18 @@ def read_weights(folder: Path, *, expected: Mapping[str, Tensor]) -> dict[str, T
                 f"got {tuple(found.shape)}, {found.dtype}"
             )
     return weights
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = _existing(folder, CONFIG)
+    try:
+        settings = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"model: {path} is not JSON, so it is damaged; copy the folder again") from error
+    if not isinstance(settings, dict) or settings.get("format") not in list(_MEANINGS):
+        known = " or ".join(map(repr, _MEANINGS))
+        raise FormatError(f"model: {path} does not say format {known}; was it written by save_pretrained?")
+    return settings
 
 
 def _existing(folder: Path, name: str) -> Path:
