@@ -18,7 +18,13 @@ LEAVES = {
     for name in ("activations", "backbones", "budget", "devices", "objectives", "pretrained", "regularizers")
 }
 ENCODER = LEAVES | {"learning.heads", "learning.encoder"}
-ENCODING = ENCODER | {"learning.encoding", "learning.health", "learning.calibration", "learning.revival"}
+ENCODING = ENCODER | {
+    "learning.encoding",
+    "learning.health",
+    "learning.calibration",
+    "learning.revival",
+    "learning.cost",
+}
 
 # Part of the package: (what of gossamer it may import, which third parties). The longest matching name counts.
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -39,6 +45,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning": (SEARCH | {"learning"}, {"torch"}),
     **{leaf: (DATA, {"torch"}) for leaf in LEAVES},
     "learning.backbones": (DATA | {"learning.backbones"}, {"torch"}),
+    "learning.budget": (DATA | {"learning.budget"}, {"numpy"}),
+    "learning.cost": (DATA | LEAVES | {"index"}, {"numpy", "torch"}),
     "learning.regularizers": (DATA | {"learning.regularizers"}, {"torch"}),
     "learning.objectives": (DATA, {"torch", "pytorch_metric_learning"}),
     "learning.pretrained": (DATA, {"torch", "safetensors"}),

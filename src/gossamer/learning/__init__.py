@@ -17,8 +17,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from gossamer.learning.activations import AbsoluteTopK, JumpReLU, LearnedSoftThreshold, SoftThreshold
-from gossamer.learning.budget import QuadraticSchedule
+from gossamer.learning.budget import BudgetController, FlopsBudget, QuadraticSchedule
 from gossamer.learning.calibration import calibrate
+from gossamer.learning.cost import SearchCost, measured_cost
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.encoding import encode, encode_dense
 from gossamer.learning.heads import SparseHead
@@ -37,15 +38,18 @@ if TYPE_CHECKING:
 __all__ = [
     "L1",
     "AbsoluteTopK",
+    "BudgetController",
     "CorpusFlops",
     "DeadDimRevival",
     "Encoder",
     "EncoderConfig",
     "Flops",
+    "FlopsBudget",
     "ImageDataModule",
     "JumpReLU",
     "LearnedSoftThreshold",
     "QuadraticSchedule",
+    "SearchCost",
     "SoftThreshold",
     "SparseEmbeddingTask",
     "SparseHead",
@@ -57,6 +61,7 @@ __all__ = [
     "encode_dense",
     "flops",
     "l1",
+    "measured_cost",
     "train_encoder",
     "unbiased_flops",
 ]

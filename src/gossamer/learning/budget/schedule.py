@@ -1,4 +1,4 @@
-"""How strongly the regularizer weighs at each step of training."""
+"""A weight of the regularizer that grows on a set course, as in the paper."""
 
 import math
 from dataclasses import dataclass

@@ -1,0 +1,111 @@
+"""What embeddings cost: measured on a sample of rows, and predicted for an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gossamer.embeddings import as_embeddings
+from gossamer.errors import DataError
+from gossamer.learning.budget import FlopsBudget
+from gossamer.learning.regularizers import unbiased_flops
+
+if TYPE_CHECKING:
+    from gossamer.embeddings import SparseRows
+    from gossamer.index import InvertedIndex
+
+
+def measured_cost(
+    budget: FlopsBudget, embeddings: Tensor, labels: Tensor | None = None, *, n_classes: int | None = None
+) -> float:
+    r"""Estimate from a sample of rows what a corpus costs, in the unit of the budget.
+
+    FLOPs per document are a mean over pairs of rows, the entries that both have:
+    :math:`\sum_j p_j^2`. Here it is over pairs of different rows, so that it does not grow as the sample
+    shrinks. A sample of all rows of some classes has far too many pairs within a class: with labels,
+    those count as often as in a corpus of ``n_classes`` even classes.
+
+    Parameters
+    ----------
+    budget : FlopsBudget
+        Says the unit.
+    embeddings : Tensor, shape (n, dim)
+        At least two rows; they may be zeros and ones.
+    labels : Tensor, shape (n,), optional
+        The class of each row, int64, for samples that hold some classes whole. Without, rows are
+        independent.
+    n_classes : int, optional
+        How many classes the corpus has, with labels.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two rows.
+    """
+    if len(embeddings) < 2:
+        raise DataError(f"embeddings: expected at least two rows; got {len(embeddings)}")
+    used = (embeddings != 0).float()
+    if budget.counts_nonzeros:
+        return float(used.sum() / len(used))
+    if labels is None:
+        return float(unbiased_flops(used))
+    classes, labels, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    # A class of a single row has no pair of its own: then pairs within classes are left out.
+    shares = None
+    if n_classes is not None and int(counts.min()) > 1:
+        shares = torch.full((max(n_classes, len(classes)),), 1 / max(n_classes, len(classes)))
+    return float(unbiased_flops(used, labels, class_shares=shares))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchCost:
+    """Predict the microseconds of a query from the postings that it touches: a line.
+
+    It is the ``cost`` of a `gossamer.learning.FlopsBudget` that is said in microseconds.
+
+    Parameters
+    ----------
+    call_us : float
+        What a search takes that touches nothing.
+    posting_us : float
+        What each posting adds.
+    """
+
+    call_us: float
+    posting_us: float
+
+    @classmethod
+    def of(cls, index: InvertedIndex, queries: SparseRows) -> SearchCost:
+        """Take the line that was fitted when an index was built, on the machine that built it.
+
+        Postings here are those of documents, also where the index touches postings of blocks instead.
+
+        Parameters
+        ----------
+        index : InvertedIndex
+            Of about as many documents as will be searched, like those to be learned.
+        queries : SparseEmbeddings, or scipy CSR array or matrix, shape (n_queries, dim)
+            At least two, of different numbers of postings, and of the kind that will be asked.
+
+        Raises
+        ------
+        DataError
+            If all queries touch as many postings, or more postings take no more time.
+        """
+        queries = as_embeddings(queries)
+        counted = np.append(0, np.cumsum(index.list_lengths[queries.dims]))
+        postings = np.diff(counted[queries.indptr]).astype(np.float64)
+        microseconds = index.expected_cost(queries).microseconds
+        spread = postings - postings.mean() if len(queries) else postings
+        slope = float(spread @ microseconds / max(float(spread @ spread), 1.0))
+        if slope <= 0:
+            raise DataError("queries: expected some that touch more postings and take longer; got none")
+        return cls(call_us=float(microseconds.mean() - slope * postings.mean()), posting_us=slope)
+
+    def __call__(self, postings: float) -> float:
+        """Return the microseconds of a query that touches so many postings."""
+        return self.call_us + self.posting_us * postings
