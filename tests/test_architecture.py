@@ -57,6 +57,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.health": (DATA | ENCODER, {"numpy", "torch"}),
     "learning.calibration": (DATA | ENCODING, {"numpy", "torch"}),
     "learning.training": (DATA | ENCODING | {"learning.training"}, {"numpy", "torch", "lightning", "rich"}),
+    "learning.sparsifier": (
+        DATA | ENCODING | {"learning.training", "learning.sparsifier"},
+        {"numpy", "scipy", "torch", "lightning", "sklearn"},
+    ),
     "study": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"}),
     "cli": (SEARCH | {"baselines", "learning", "study", "cli"}, {"numpy", "typer", "rich", "PIL"}),
 }

@@ -1,6 +1,7 @@
 """The model folder: ``config.json``, ``model.safetensors`` and ``metrics.json``."""
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -126,12 +127,35 @@ def read_weights(folder: Path, *, expected: Mapping[str, Tensor]) -> dict[str, T
     return weights
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Read ``metrics.json``.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file.
+    FormatError
+        If it is not a JSON object.
+    """
+    path = _existing(folder, METRICS)
+    metrics = _read_json(path)
+    if not isinstance(metrics, dict):
+        raise FormatError(f"model: {path}: expected a JSON object; got {type(metrics).__name__}")
+    return metrics
+
+
+def model_fingerprint(settings: dict[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """Return 16 hexadecimal digits of a SHA-256 over settings and weights: equal if they are."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
 def _read_settings(folder: Path) -> dict[str, Any]:
     path = _existing(folder, CONFIG)
-    try:
-        settings = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise FormatError(f"model: {path} is not JSON, so it is damaged; copy the folder again") from error
+    settings = _read_json(path)
     if not isinstance(settings, dict) or settings.get("format") not in list(_MEANINGS):
         known = " or ".join(map(repr, _MEANINGS))
         raise FormatError(f"model: {path} does not say format {known}; was it written by save_pretrained?")
@@ -144,6 +168,13 @@ def _existing(folder: Path, name: str) -> Path:
     if not (folder / name).is_file():
         raise NotFoundError(f"model: {folder} holds no {name}, so it is no model, or not a whole one")
     return folder / name
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"model: {path} is not JSON, so it is damaged; copy the folder again") from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

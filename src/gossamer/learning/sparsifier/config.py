@@ -54,13 +54,11 @@ class SparsifierConfig:
             if not (isinstance(value, int | float) and 0 < value < math.inf):
                 raise ConfigError(f"{name}: expected a finite number above 0; got {value!r}")
         if self.flops_per_document > self.dim:
-            raise ConfigError(
-                f"flops_per_document: expected at most dim = {self.dim}; got {self.flops_per_document:g}"
-            )
+            raise ConfigError(f"flops_per_document: expected at most dim = {self.dim}; got {self.flops_per_document:g}")
         if not isinstance(self.device, str):
             raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N; got {self.device!r}")
 
     @property
-    def nnz_per_row(self) -> int:
+    def even_nnz_per_row(self) -> int:
         """The nonzeros of a row where all dimensions are even and the budget is met: √(F · dim)."""
         return max(1, round(math.sqrt(self.flops_per_document * self.dim)))

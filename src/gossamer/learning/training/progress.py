@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gossamer.learning.training.task import SparseEmbeddingTask
-
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, loss, penalty and weight.
+    """Draw steps done, time left, and the loss, penalty and weight that a task keeps in its ``history``.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -37,10 +35,9 @@ class TrainingProgress(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         """Move the bar, and show the figures of the last row of the history."""
-        assert isinstance(task, SparseEmbeddingTask)
         figures = ""
-        if task.history:
-            row = task.history[-1]
+        if history := cast(Any, task).history:
+            row = history[-1]
             figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.0f}"
         self._bar.update(self._training, completed=trainer.global_step, figures=figures)
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +20,7 @@ from gossamer.learning.objectives import LossFunction
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
+from gossamer.learning.training.quiet import quiet_lightning
 from gossamer.learning.training.task import SparseEmbeddingTask
 
 if TYPE_CHECKING:
@@ -102,7 +99,7 @@ def train_encoder(
     data = _data_module(images, config, validation)
     cuda = list(range(torch.cuda.device_count()))
     with (
-        _quiet_lightning(),
+        quiet_lightning(),
         torch.random.fork_rng(devices=cuda),
         torch.backends.cudnn.flags(enabled=True, deterministic=True),
     ):
@@ -193,22 +190,3 @@ def _metrics(task: SparseEmbeddingTask, data: ImageDataModule, seconds: float) -
         "last": task.history[-1],
         "settings": dataclasses.asdict(task.config),
     }
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's banners and tips, and the advice that does not apply here."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            # Batches are slices of memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", message=".*does not have many workers")
-            # Lightning 2.6 with torch 2.13: its own use of torch's private trees.
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
