@@ -9,7 +9,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-engines soak-engine clean
+.PHONY: demo test check format bench-scan bench-calls bench-engines bench-learning soak-engine clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -40,6 +40,11 @@ soak-engine: .venv/ready
 bench-engines: .venv/ready
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/engine_report.py
+
+# Fits CLINC150's MiniLM rows some thirty times, about an hour on one core, and writes docs/learning.md.
+bench-learning: .venv/ready
+	$(BIN)/python benchmarks/learning_dense.py
+	$(BIN)/python benchmarks/learning_report.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

@@ -16,6 +16,7 @@ from gossamer.files import check_output
 # The names are the library's; a test compares them, since importing them here would load torch.
 ACTIVATION_HELP = "relu, soft-threshold, learned-soft-threshold, jump-relu or top-k."
 OBJECTIVE_HELP = "similarity, squared-similarity, reconstruction or contrastive."
+REGULARIZER_HELP = "flops, unbiased-flops, corpus-flops, l1 or none; none with --activation top-k."
 
 
 def _setting(flag: str, meaning: str, default: object) -> Any:
@@ -45,9 +46,10 @@ def fit(
     dim: Annotated[int | None, _setting("--dim", "Dimensions of a sparse embedding.", 4096)] = None,
     activation: Annotated[str | None, _setting("--activation", ACTIVATION_HELP, "relu")] = None,
     objective: Annotated[str | None, _setting("--objective", OBJECTIVE_HELP, "similarity")] = None,
-    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 1000)] = None,
+    regularizer: Annotated[str | None, _setting("--regularizer", REGULARIZER_HELP, "flops")] = None,
+    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 600)] = None,
     batch_size: Annotated[int | None, _setting("--batch-size", "Rows in a batch.", 512)] = None,
-    learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak.", 0.003)] = None,
+    learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak.", 0.006)] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
@@ -64,6 +66,7 @@ def fit(
         "dim": dim,
         "activation": activation,
         "objective": objective,
+        "regularizer": regularizer,
         "steps": steps,
         "batch_size": batch_size,
         "learning_rate": learning_rate,

@@ -58,10 +58,12 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         F, above 0 and at most ``dim``.
     activation : str
         One of `gossamer.learning.activations.ACTIVATIONS` but ``none``. ``top-k`` keeps √(F · dim) entries
-        of every row, and uses neither regularizer nor calibration: its FLOPs are higher than F as far as
-        its dimensions are uneven.
+        of every row and takes no regularizer; nothing is calibrated, and its FLOPs are above F as far as its
+        dimensions are uneven.
     objective : str
         One of `gossamer.learning.sparsifier.OBJECTIVES`.
+    regularizer : str
+        One of `gossamer.learning.regularizers.REGULARIZERS`. Whichever it is, calibration meets the budget.
     steps : int
         Batches to learn from.
     batch_size : int
@@ -101,9 +103,10 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         *,
         activation: str = "relu",
         objective: str = "similarity",
-        steps: int = 1000,
+        regularizer: str = "flops",
+        steps: int = 600,
         batch_size: int = 512,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 6e-3,
         random_state: int = 0,
         device: str = "auto",
         progress: bool = False,
@@ -113,6 +116,7 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.flops_per_document = flops_per_document
         self.activation = activation
         self.objective = objective
+        self.regularizer = regularizer
         self.steps = steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate

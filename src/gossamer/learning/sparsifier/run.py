@@ -84,7 +84,7 @@ def train_network(
         _fit(task, batches, device, TrainingProgress("fit") if progress else None)
     network.to(device).eval().settle(corpus.to(device))
     cost = config.flops_per_document
-    if task.is_penalized:
+    if config.activation != "top-k":
         cost = calibrate_network(network, corpus.to(device), unseen.to(device), flops_per_document=cost)
     _say_if_missed(cost, config.flops_per_document)
     metrics = {

@@ -14,7 +14,7 @@ from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.errors import TrainingError
 from gossamer.learning.budget import BudgetController, FlopsBudget
 from gossamer.learning.cost import measured_cost
-from gossamer.learning.regularizers import unbiased_flops
+from gossamer.learning.regularizers import make_regularizer
 from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
@@ -24,7 +24,7 @@ from gossamer.learning.training.sampling import ShuffledRows
 LOG_EVERY = 10
 """Steps between two rows of the history."""
 
-HEADROOM = 4.0
+HEADROOM = 16.0
 """Training aims at this many times the budget; calibration drops the small entries."""
 
 _N_RISING = 0.1  # share of the steps in which the learning rate rises
@@ -105,7 +105,8 @@ class SparsifierTask(LightningModule):
         )
         self._held_out = held_out
         self._cost: float | None = None
-        self.is_penalized = config.activation != "top-k"
+        self.regularizer = make_regularizer(config.regularizer, dim=config.dim)
+        self._is_penalized = config.regularizer != "none"
 
     def training_step(self, batch: RowBatch) -> Tensor:
         """Return the loss of one batch.
@@ -132,7 +133,7 @@ class SparsifierTask(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: RowBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Let the controller see what the held-out rows cost."""
-        if self.is_penalized and (batch.step + 1) % self._controller.interval == 0:
+        if self._is_penalized and (batch.step + 1) % self._controller.interval == 0:
             sparse = self._encode_held_out()
             self._cost = measured_cost(self._budget, sparse)
             zero_share = float((~sparse.any(dim=1)).float().mean())
@@ -152,9 +153,9 @@ class SparsifierTask(LightningModule):
 
     def _penalty(self, sparse: Tensor, loss: Tensor, step: int) -> tuple[Tensor, float]:
         """Return the regularizer of a batch and its weight at this step."""
-        if not self.is_penalized:
-            return sparse.new_zeros(()), 0.0
-        penalty = unbiased_flops(sparse)
+        if not self._is_penalized:
+            return self.regularizer(sparse), 0.0
+        penalty: Tensor = self.regularizer(sparse)
         if self._controller.needs_balance(step):
             gradients = (torch.autograd.grad(of, sparse, retain_graph=True)[0] for of in (loss, penalty))
             of_loss, of_penalty = (float(gradient.norm()) for gradient in gradients)
