@@ -56,7 +56,7 @@ def budgets(corpus: Corpus, seeds: list[int]) -> None:
             sparsifier, measured = fit(corpus, seed, flops_per_document=target)
             figures = judge_sparse(corpus, *encoded(corpus, sparsifier))
             history = [
-                [row["step"], row["weight"], row.get("flops_per_document")] for row in sparsifier.metrics_["history"]
+                [row["step"], row["weight"], row.get("held_out_flops_per_document")] for row in sparsifier.metrics_["history"]
             ]
             record("budgets", f"{target:g}", seed, **measured, **figures, history=history)
 

@@ -18,6 +18,22 @@ def test_a_batch_by_hand():
     assert report.flops_per_document == 0.5**2 + 0.5**2
     assert report.suboptimality_ratio == 4 * 0.5 / 1.0
     assert (report.dead_dims, report.zero_rows) == (2, 1)
+    assert (report.hottest_dims, report.hottest_frequencies) == ((0, 1), (0.5, 0.5))
+
+
+def test_the_five_hottest_dimensions_come_first():
+    rows = torch.zeros(4, 9)
+    for dim, n in {8: 4, 2: 3, 5: 3, 0: 2, 1: 1, 7: 1}.items():
+        rows[:n, dim] = -1.0
+    report = examine(rows)
+    assert report.hottest_dims == (8, 2, 5, 0, 1)
+    assert report.hottest_frequencies == (1.0, 0.75, 0.75, 0.5, 0.25)
+
+
+def test_without_labels_nothing_is_searched():
+    report = examine(torch.eye(3))
+    assert report.hit_rate_at_1 is None
+    assert report.flops_per_document == pytest.approx(1 / 3)
 
 
 def test_rows_alone_in_their_class_ask_no_question():
@@ -30,6 +46,7 @@ def test_collapsed_rows_are_reported_not_divided_by():
     report = examine(torch.zeros(3, 5), np.array(["a", "a", "b"]))
     assert (report.hit_rate_at_1, report.suboptimality_ratio) == (0.0, None)
     assert (report.dead_dims, report.zero_rows) == (5, 3)
+    assert report.hottest_dims == report.hottest_frequencies == ()
 
 
 def test_no_rows_are_refused():

@@ -83,11 +83,16 @@ def train(
             "--regularizer", "flops, unbiased-flops, corpus-flops, l1 or none.", "flops; none with --activation none"
         ),
     ] = None,
-    weight: Annotated[float | None, _setting("--weight", "What the regularizer's weight grows to.", 40.0)] = None,
+    weight: Annotated[
+        float | None,
+        _setting("--weight", "What the regularizer's weight grows to, whatever a search costs.", "found by the cost"),
+    ] = None,
     flops_per_document: Annotated[
         float | None,
         _setting(
-            "--flops-per-document", "What searching images like these costs: small entries are dropped for it.", 1.2
+            "--flops-per-document",
+            "What searching other images like these may cost: some of these are held out to measure it.",
+            "1.0; none with a preset",
         ),
     ] = None,
     ramp_start: Annotated[
@@ -108,12 +113,19 @@ def train(
     batch_size: Annotated[int | None, _setting("--batch-size", "Images in a batch.", 128)] = None,
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
+    log_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-dir", metavar="FOLDER", help="Write metrics.csv there, as training goes on.", show_default="none"
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Learn an encoder from labeled images, with sparse embeddings that are cheap to search."""
     from gossamer.datasets.images import ImageCollection
+    from gossamer.learning.budget import FlopsBudget
     from gossamer.learning.encoder import EncoderConfig
     from gossamer.learning.pretrained import CONFIG
     from gossamer.learning.training import AffineAugmentation, Preset, TrainingConfig, find_preset, train_encoder
@@ -143,7 +155,6 @@ def train(
         rows_per_class=rows_per_class,
         regularizer=regularizer,
         weight=weight,
-        flops_per_document=flops_per_document,
         ramp_start=ramp_start,
         ramp_end=ramp_end,
         steps=steps,
@@ -151,6 +162,9 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
+    if flops_per_document is not None:
+        # A preset's weight is for no budget: one that is asked for finds its own.
+        settings |= {"weight": weight, "budget": FlopsBudget(flops_per_document=flops_per_document)}
     if augmentation is not None:
         settings["augmentation"] = (base.training.augmentation or AffineAugmentation()) if augmentation else None
     training_config = dataclasses.replace(base.training, device=device, **settings)
@@ -163,7 +177,7 @@ def train(
             on_progress=partial(progress, "read images"),
         )
     encoder_config = dataclasses.replace(encoder_config, channels=images.pixels.shape[1])
-    trained = train_encoder(images, encoder_config, training_config, progress=True)
+    trained = train_encoder(images, encoder_config, training_config, progress=True, log_dir=log_dir)
     metrics = {**trained.metrics, "n_unreadable": images.n_unreadable, "history": trained.history}
     trained.encoder.save_pretrained(out, metrics=metrics, overwrite=overwrite)
     record = {

@@ -61,6 +61,27 @@ def measured_cost(
     return float(unbiased_flops(used, labels, class_shares=shares))
 
 
+def core_entries(embeddings: Tensor, *, share: float) -> Tensor:
+    """Return which entries make a row's squared norm, or a share of it: the fewest, largest first.
+
+    Parameters
+    ----------
+    embeddings : Tensor, shape (n, dim)
+        Of any sign.
+    share : float
+        Of each row's squared norm, above 0 and at most 1.
+
+    Returns
+    -------
+    Tensor, shape (n, dim), bool
+        All of a row's nonzeros for a share of 1; no entry of an all-zero row.
+    """
+    squares, order = embeddings.square().sort(dim=1, descending=True)
+    before = squares.cumsum(dim=1) - squares
+    chosen = (before < share * squares.sum(dim=1, keepdim=True)) & (squares > 0)
+    return torch.zeros_like(chosen).scatter(1, order, chosen)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchCost:
     """Predict the microseconds of a query from the postings that it touches: a line.

@@ -9,10 +9,11 @@ from torch import Tensor
 from gossamer.arrays import IntArray, TextArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import DataError
-from gossamer.metrics import dead_dims, flops_per_document, hit_rate_at_k, suboptimality_ratio
+from gossamer.metrics import dead_dims, dim_frequencies, flops_per_document, hit_rate_at_k, suboptimality_ratio
 from gossamer.results import NO_DOCUMENT
 
 _SCORES_PER_BLOCK = 1 << 22
+_N_HOTTEST = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class HealthReport:
     """What `examine` measures."""
 
     hit_rate_at_1: float | None
-    """Every row is a query, itself excluded; rows alone in their class do not count. None if all are."""
+    """Every row is a query, itself excluded; rows alone in their class do not count. None if all are, or
+    if there are no labels."""
     flops_per_document: float
     nnz_per_row: float
     suboptimality_ratio: float | None
@@ -29,9 +31,13 @@ class HealthReport:
     """How many dimensions are zero in every row."""
     zero_rows: int
     """How many rows have no nonzero: no search finds them."""
+    hottest_dims: tuple[int, ...]
+    """The five dimensions that most rows use, the hottest first; fewer if rows use fewer."""
+    hottest_frequencies: tuple[float, ...]
+    """The share of rows that use each of them."""
 
 
-def examine(embeddings: Tensor, labels: TextArray) -> HealthReport:
+def examine(embeddings: Tensor, labels: TextArray | None = None) -> HealthReport:
     """Search every row among the others and measure what the rows cost.
 
     The search is a matrix product, since embeddings in training are not sparse yet; on trained ones an
@@ -41,8 +47,8 @@ def examine(embeddings: Tensor, labels: TextArray) -> HealthReport:
     ----------
     embeddings : Tensor, shape (n, dim)
         At least one row; dense embeddings count as rows without zeros.
-    labels : array of str, shape (n,)
-        The class of each row.
+    labels : array of str, shape (n,), optional
+        The class of each row; without, nothing is searched.
 
     Raises
     ------
@@ -54,18 +60,25 @@ def examine(embeddings: Tensor, labels: TextArray) -> HealthReport:
     if len(embeddings) == 0:
         raise DataError("embeddings: expected at least one row; got none")
     rows = SparseEmbeddings.from_torch(embeddings)
-    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    has_company = counts[classes] > 1
-    nearest = _nearest_other(embeddings)[:, None]
-    hit_rate = hit_rate_at_k(nearest[has_company], labels[has_company], labels, 1) if has_company.any() else None
+    frequencies = dim_frequencies(rows)
+    hottest = [int(dim) for dim in np.argsort(-frequencies, kind="stable")[:_N_HOTTEST] if frequencies[dim] > 0]
     return HealthReport(
-        hit_rate_at_1=hit_rate,
+        hit_rate_at_1=None if labels is None else _hit_rate_at_1(embeddings, labels),
         flops_per_document=flops_per_document(rows, rows),
         nnz_per_row=rows.nnz / len(rows),
         suboptimality_ratio=suboptimality_ratio(rows) if rows.nnz else None,
         dead_dims=len(dead_dims(rows)),
         zero_rows=int((rows.nnz_per_row == 0).sum()),
+        hottest_dims=tuple(hottest),
+        hottest_frequencies=tuple(float(frequencies[dim]) for dim in hottest),
     )
+
+
+def _hit_rate_at_1(embeddings: Tensor, labels: TextArray) -> float | None:
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    has_company = counts[classes] > 1
+    nearest = _nearest_other(embeddings)[:, None]
+    return hit_rate_at_k(nearest[has_company], labels[has_company], labels, 1) if has_company.any() else None
 
 
 def _nearest_other(embeddings: Tensor) -> IntArray:

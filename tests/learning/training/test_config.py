@@ -46,13 +46,20 @@ def test_the_learning_rate_rises_over_a_tenth_and_falls_to_almost_nothing():
         ({"regularizer": "l2"}, "regularizer: expected one of flops, unbiased-flops, corpus-flops, l1, none; got 'l2'"),
         ({"rows_per_class": 0}, "rows_per_class: expected a whole number of at least 1; got 0"),
         ({"ramp_start": 0.8}, "ramp: expected 0 <= ramp_start <= ramp_end <= 1"),
-        ({"flops_per_document": 0.0}, "flops_per_document: expected a finite number above 0"),
+        ({"budget": None}, "weight: expected a number where there is no budget to find it by; got None"),
         ({"weight": math.inf}, "weight: expected a finite number"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         TrainingConfig(**settings)
+
+
+def test_the_weight_is_found_by_the_budget_unless_one_is_given():
+    assert TrainingConfig().is_controlled
+    assert TrainingConfig().budget.flops_per_document == 1.0
+    assert not TrainingConfig(weight=40.0).is_controlled
+    assert not TrainingConfig(regularizer="none", budget=None).is_controlled
 
 
 def test_batches_are_drawn_by_class_where_the_loss_compares_rows_or_it_is_asked_for():

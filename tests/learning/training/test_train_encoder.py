@@ -19,6 +19,7 @@ from gossamer.errors import ConfigError, ShapeError, TrainingError
 from gossamer.learning import (
     Encoder,
     EncoderConfig,
+    FlopsBudget,
     ImageDataModule,
     SparseEmbeddingTask,
     TrainingConfig,
@@ -30,10 +31,12 @@ from gossamer.learning.health import examine
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import make_regularizer
 from gossamer.learning.training import task as task_module
-from gossamer.metrics import flops_per_document
 
 OPEN = EncoderConfig(dim=64, image_size=16)  # its pixel statistics are to be measured
-BRIEF = TrainingConfig(steps=3, batch_size=16, flops_per_document=None, device="cpu")
+BRIEF = TrainingConfig(steps=3, batch_size=16, budget=None, weight=40.0, device="cpu")
+
+
+BUDGET = FlopsBudget(flops_per_document=1.0)
 
 
 class Flat(nn.Module):
@@ -117,21 +120,20 @@ def test_the_validation_changes_no_weight(images, unseen_images):
 
 
 def test_a_sparse_encoder_is_calibrated_after_the_last_step_and_validated_so(images, unseen_images):
-    config = dataclasses.replace(BRIEF, steps=40, validate_every=20, weight=0.0)
-    before = train_encoder(images, OPEN, config, validation=unseen_images)
-    config = dataclasses.replace(config, flops_per_document=1.0)
-    after = train_encoder(images, OPEN, config, validation=unseen_images)
-    rows = encode(after.encoder, images.pixels)
-    assert flops_per_document(rows, rows) == pytest.approx(1.0, rel=0.1)
-    assert after.history[:-1] == before.history
-    assert (after.history[-1]["step"], after.history[-1]["is_calibrated"]) == (40, True)
-    assert after.history[-1]["flops_per_document"] < 0.5 * before.history[-1]["flops_per_document"]
+    config = dataclasses.replace(BRIEF, steps=40, validate_every=20, weight=0.0, budget=BUDGET)
+    trained = train_encoder(images, OPEN, config, validation=unseen_images)
+    before, after = trained.history[-2:]
+    assert (before["step"], after["step"], after["is_calibrated"]) == (40, 40, True)
+    assert after["flops_per_document"] < 0.5 * before["flops_per_document"]
+    assert after["held_out_flops_per_document"] == pytest.approx(1.0, rel=0.1)
 
 
 def test_a_dense_encoder_is_not_calibrated(images):
-    config = dataclasses.replace(BRIEF, flops_per_document=1.0)
-    encoder = train_encoder(images, dataclasses.replace(OPEN, activation="none"), config).encoder
-    assert encoder.head.thresholds.eq(0).all()
+    config = dataclasses.replace(BRIEF, budget=BUDGET)
+    trained = train_encoder(images, dataclasses.replace(OPEN, activation="none"), config)
+    assert trained.encoder.head.thresholds.eq(0).all()
+    assert trained.metrics["budget"] is None
+    assert trained.metrics["n_images"] == len(images)  # none is held out
 
 
 def test_pixel_statistics_are_measured_where_they_are_not_given(images):
@@ -351,7 +353,7 @@ images = LabeledImages(
     pixels=np.random.default_rng(0).integers(0, 256, (8, 1, 16, 16)).astype(np.uint8),
     catalog=Catalog(n=8, labels=np.array(list("aabbccdd"))),
 )
-config = learning.TrainingConfig(steps=2, batch_size=4, device="cpu")
+config = learning.TrainingConfig(steps=2, batch_size=4, device="cpu", weight=1.0, budget=None)
 learning.train_encoder(images, learning.EncoderConfig(dim=16, image_size=16), config, validation=images)
 """
     run = subprocess.run(
@@ -374,7 +376,7 @@ def test_a_short_run_on_omniglot_beats_an_untrained_encoder_on_unseen_characters
     trained = train_encoder(
         read(characters[::12]),
         EncoderConfig(dim=512),
-        TrainingConfig(steps=60, batch_size=64, weight=50.0),
+        TrainingConfig(steps=60, batch_size=64, weight=50.0, budget=FlopsBudget(flops_per_document=1.6)),
         validation=read(characters[6::24]),
     )
     last = trained.history[-1]

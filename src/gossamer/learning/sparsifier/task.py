@@ -19,13 +19,14 @@ from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
 from gossamer.learning.sparsifier.objectives import make_objective
+from gossamer.learning.training.health_callback import PREFIX
 from gossamer.learning.training.sampling import ShuffledRows
 
 LOG_EVERY = 10
 """Steps between two rows of the history."""
 
 HEADROOM = 16.0
-"""Training aims at this many times the budget; calibration drops the small entries."""
+"""Training aims at this many times the budget, counting every nonzero; calibration drops the small ones."""
 
 _N_RISING = 0.1  # share of the steps in which the learning rate rises
 
@@ -90,8 +91,8 @@ class SparsifierTask(LightningModule):
     ----------
     history : list of dict
         A row for every tenth step and the last one: ``step`` (steps done), ``loss``, ``penalty``,
-        ``weight``; where the controller has looked, ``flops_per_document`` of the held-out rows, before
-        calibration.
+        ``weight``; and of the held-out rows, before calibration, ``held_out_flops_per_document``,
+        ``held_out_dead_dims`` and ``held_out_zero_rows`` as the controller last saw them.
     """
 
     def __init__(self, network: SparsifierNetwork, config: SparsifierConfig, held_out: Tensor) -> None:
@@ -99,12 +100,12 @@ class SparsifierTask(LightningModule):
         self.network, self.config = network, config
         self.objective = make_objective(config.objective, width=config.width, dim=config.dim)
         self.history: list[dict[str, Any]] = []
-        self._budget = FlopsBudget(flops_per_document=config.flops_per_document)
-        self._controller = BudgetController(
-            self._budget, dim=config.dim, steps=config.steps, headroom=min(HEADROOM, config.dim)
-        )
+        # Flops of all nonzeros, small ones too: calibration takes the rest of the way to the budget.
+        self._aim = FlopsBudget(flops_per_document=min(HEADROOM * config.flops_per_document, config.dim))
+        self._controller = BudgetController(self._aim, dim=config.dim, steps=config.steps)
         self._held_out = held_out
-        self._cost: float | None = None
+        self._seen: dict[str, float] = {}
+        self._losses: list[Tensor] = []
         self.regularizer = make_regularizer(config.regularizer, dim=config.dim)
         self._is_penalized = config.regularizer != "none"
 
@@ -128,16 +129,24 @@ class SparsifierTask(LightningModule):
         done = batch.step + 1
         if done % LOG_EVERY == 0 or done == self.config.steps:
             row = {"step": done, "loss": float(loss.detach()), "penalty": float(penalty.detach()), "weight": weight}
-            self.history.append(row if self._cost is None else {**row, "flops_per_document": self._cost})
+            self.history.append(row | self._seen)
+        self._losses.append(loss.detach())
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: RowBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Let the controller see what the held-out rows cost."""
         if self._is_penalized and (batch.step + 1) % self._controller.interval == 0:
             sparse = self._encode_held_out()
-            self._cost = measured_cost(self._budget, sparse)
-            zero_share = float((~sparse.any(dim=1)).float().mean())
-            self._controller.observe(batch.step + 1, self._cost, zero_share=zero_share)
+            cost, used = measured_cost(self._aim, sparse), sparse != 0
+            n_zero = int((~used.any(dim=1)).sum())
+            mean_loss = float(torch.stack(self._losses).mean())
+            self._losses.clear()
+            self._controller.observe(batch.step + 1, cost, zero_share=n_zero / len(sparse), loss=mean_loss)
+            self._seen = {
+                PREFIX + "flops_per_document": cost,
+                PREFIX + "dead_dims": int((~used.any(dim=0)).sum()),
+                PREFIX + "zero_rows": n_zero,
+            }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW without decay; the rate rises, then falls along a cosine."""
@@ -159,7 +168,7 @@ class SparsifierTask(LightningModule):
         if self._controller.needs_balance(step):
             gradients = (torch.autograd.grad(of, sparse, retain_graph=True)[0] for of in (loss, penalty))
             of_loss, of_penalty = (float(gradient.norm()) for gradient in gradients)
-            self._controller.balance(loss_gradient=of_loss, penalty_gradient=of_penalty)
+            self._controller.balance(step, loss_gradient=of_loss, penalty_gradient=of_penalty)
         return penalty, self._controller.weight_at(step)
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gossamer.errors import ConfigError
-from gossamer.learning.budget import QuadraticSchedule
+from gossamer.learning.budget import FlopsBudget, QuadraticSchedule
 from gossamer.learning.encoder import EncoderConfig
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
@@ -38,14 +38,16 @@ class TrainingConfig:
         compare rows need several, the others take images in any order.
     regularizer : str
         One of `gossamer.learning.regularizers.REGULARIZERS`.
-    weight : float
-        What the regularizer's factor λ grows to.
-    flops_per_document : float, optional
-        What the images learned from cost after training: small entries are dropped for it, see
-        `gossamer.learning.calibrate`. Unseen classes cost more, by a third or so. None drops nothing;
-        dense encoders are never calibrated.
+    budget : FlopsBudget, optional
+        What searching images of classes not learned from may cost. A share of the images is held out
+        for it, see `gossamer.learning.training.holdout.hold_out`: the regularizer's factor λ is found by
+        what they cost, see `gossamer.learning.BudgetController`, and after training small entries are
+        dropped, see `gossamer.learning.calibrate`. None drops nothing; dense encoders have no budget.
+    weight : float, optional
+        What λ grows to with the square of the step, whatever the cost, as in the paper. None to find λ
+        by the budget.
     ramp_start, ramp_end : float
-        The shares of the steps between which λ grows: learn first, then tighten, then hold.
+        The shares of the steps between which λ or the cost moves: learn first, then tighten, then hold.
     revive_after : int, optional
         Steps in which no row uses a dimension, after which it starts afresh, until ``ramp_end``; see
         `gossamer.learning.revival.DeadDimRevival`. None for never.
@@ -74,10 +76,10 @@ class TrainingConfig:
     scale: float | None = None
     rows_per_class: int | None = None
     regularizer: str = "flops"
-    weight: float = 40.0
+    budget: FlopsBudget | None = field(default_factory=lambda: FlopsBudget(flops_per_document=1.0))
+    weight: float | None = None
     ramp_start: float = 0.2
     ramp_end: float = 0.7
-    flops_per_document: float | None = 1.2
     revive_after: int | None = None
     augmentation: AffineAugmentation | None = field(default_factory=AffineAugmentation)
     validate_every: int = 200
@@ -96,15 +98,20 @@ class TrainingConfig:
         for name in ("learning_rate", "class_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
-        if self.flops_per_document is not None and not 0 < self.flops_per_document < math.inf:
-            raise ConfigError(f"flops_per_document: expected a finite number above 0; got {self.flops_per_document}")
         if self.regularizer not in REGULARIZERS:
             raise ConfigError(f"regularizer: expected one of {', '.join(REGULARIZERS)}; got {self.regularizer!r}")
         if not 0 <= self.ramp_start <= self.ramp_end <= 1:
             raise ConfigError(
                 f"ramp: expected 0 <= ramp_start <= ramp_end <= 1; got {self.ramp_start} and {self.ramp_end}"
             )
+        if self.weight is None and self.budget is None and self.regularizer != "none":
+            raise ConfigError("weight: expected a number where there is no budget to find it by; got None")
         self.schedule()
+
+    @property
+    def is_controlled(self) -> bool:
+        """Whether the regularizer's weight is found by the budget."""
+        return self.weight is None and self.regularizer != "none"
 
     @property
     def drawn_per_class(self) -> int | None:
@@ -114,10 +121,10 @@ class TrainingConfig:
         return self.rows_per_class
 
     def schedule(self) -> QuadraticSchedule:
-        """Return the course of λ over the steps."""
+        """Return the course of λ over the steps, where no budget finds it."""
         start = round(self.ramp_start * self.steps)
         end = round(self.ramp_end * self.steps)
-        weight = 0.0 if self.regularizer == "none" else self.weight
+        weight = 0.0 if self.regularizer == "none" or self.weight is None else self.weight
         return QuadraticSchedule(weight=weight, warmup_steps=max(1, end - start), start_step=start)
 
     def learning_rate_share(self, step: int) -> float:
@@ -151,7 +158,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 weight=100.0,
                 ramp_start=0.0,
                 ramp_end=50 / 230,
-                flops_per_document=None,
+                budget=None,
                 augmentation=None,
                 validate_every=5_000,
             ),
@@ -176,7 +183,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 weight=1e-3,
                 ramp_start=0.0,
                 ramp_end=0.3,
-                flops_per_document=None,
+                budget=None,
                 validate_every=1_000,
             ),
         ),

@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from gossamer.arrays import OffsetArray
 from gossamer.errors import DataError, TrainingError
+from gossamer.learning.calibration import CostSample
+from gossamer.learning.training.holdout import HeldOut
 from gossamer.learning.training.sampling import BalancedRows, ShuffledRows
 
 if TYPE_CHECKING:
@@ -55,9 +57,15 @@ class ImageDataModule(LightningDataModule):
         `gossamer.learning.training.sampling.BalancedRows`. None for images in any order.
     validation : LabeledImages, optional
         To measure on, of classes that are not learned from.
+    held_out : HeldOut, optional
+        Which of the images not to learn from, since costs are measured on them.
 
     Attributes
     ----------
+    rows : array, shape (n_images,), int64
+        Which of the images are learned from, ascending.
+    cost_sample : CostSample, optional
+        Those that are held out.
     n_images, n_classes : int
         How many images and classes there are to learn from.
     class_shares : Tensor, shape (n_classes,), float32
@@ -82,9 +90,12 @@ class ImageDataModule(LightningDataModule):
         seed: int = 0,
         rows_per_class: int | None = None,
         validation: LabeledImages | None = None,
+        held_out: HeldOut | None = None,
     ) -> None:
         super().__init__()
-        classes, targets, counts = np.unique(images.labels, return_inverse=True, return_counts=True)
+        self.rows = np.arange(len(images)) if held_out is None else np.delete(np.arange(len(images)), held_out.rows)
+        self.cost_sample = None if held_out is None else _cost_sample(images, held_out)
+        classes, targets, counts = np.unique(images.labels[self.rows], return_inverse=True, return_counts=True)
         targets = targets.astype(np.int64)
         if len(classes) < 2:
             raise TrainingError(f"images: expected at least two classes to tell apart; got {len(classes)}")
@@ -97,7 +108,7 @@ class ImageDataModule(LightningDataModule):
             if rows_per_class is None
             else BalancedRows(targets, batch_size=batch_size, rows_per_class=rows_per_class, seed=seed)
         )
-        self._batches = _StepBatches(images.pixels, targets, steps, rows)
+        self._batches = _StepBatches(images.pixels, self.rows, targets, steps, rows)
         self.validation = validation
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
@@ -111,11 +122,24 @@ class ImageDataModule(LightningDataModule):
         return DataLoader(_PixelBatches(self.validation.pixels), batch_size=None)
 
 
+def _cost_sample(images: LabeledImages, held_out: HeldOut) -> CostSample:
+    pixels = images.pixels[held_out.rows]
+    if not held_out.are_whole_classes:
+        return CostSample(pixels)
+    labels = np.unique(images.labels[held_out.rows], return_inverse=True)[1].astype(np.int64)
+    return CostSample(pixels, labels, images.n_classes)
+
+
 class _StepBatches(Dataset[ImageBatch]):
     def __init__(
-        self, pixels: NDArray[np.uint8], targets: OffsetArray, steps: int, rows: Callable[[int], OffsetArray]
+        self,
+        pixels: NDArray[np.uint8],
+        places: OffsetArray,
+        targets: OffsetArray,
+        steps: int,
+        rows: Callable[[int], OffsetArray],
     ) -> None:
-        self._pixels, self._targets, self._steps, self._rows = pixels, targets, steps, rows
+        self._pixels, self._places, self._targets, self._steps, self._rows = pixels, places, targets, steps, rows
 
     def __len__(self) -> int:
         return self._steps
@@ -124,7 +148,8 @@ class _StepBatches(Dataset[ImageBatch]):
         if not 0 <= step < self._steps:
             raise IndexError(step)
         rows = self._rows(step)
-        return ImageBatch(torch.from_numpy(self._pixels[rows]), torch.from_numpy(self._targets[rows]), step)
+        pixels = self._pixels[self._places[rows]]
+        return ImageBatch(torch.from_numpy(pixels), torch.from_numpy(self._targets[rows]), step)
 
 
 class _PixelBatches(Dataset[Tensor]):

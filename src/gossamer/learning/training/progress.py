@@ -9,9 +9,13 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gossamer.learning.training.health_callback import PREFIX
+
 
 class TrainingProgress(Callback):
-    """Draw steps done, time left, and the loss, penalty and weight that a task keeps in its ``history``.
+    """Draw steps done, time left, loss, penalty and weight, and what a search of rows held out would cost.
+
+    They are the last ones in the ``history`` of the task.
 
     Lightning's own rich bar replaces the console of the whole process, so that results printed later
     would go where the bar went.
@@ -38,7 +42,8 @@ class TrainingProgress(Callback):
         figures = ""
         if history := cast(Any, task).history:
             row = history[-1]
-            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.0f}"
+            figures = f"loss {row['loss']:.2f}  penalty {row['penalty']:.4f}  weight {row['weight']:.3g}"
+            figures += _health(history)
         self._bar.update(self._training, completed=trainer.global_step, figures=figures)
 
     def on_train_end(self, *_: Any) -> None:
@@ -48,3 +53,11 @@ class TrainingProgress(Callback):
     def on_exception(self, *_: Any) -> None:
         """Leave the bar as it stands, so that the error is printed below it."""
         self._bar.stop()
+
+
+def _health(history: list[dict[str, Any]]) -> str:
+    row = next((row for row in reversed(history) if PREFIX + "flops_per_document" in row), None)
+    if row is None:
+        return ""
+    flops, dead, zero = (row[PREFIX + name] for name in ("flops_per_document", "dead_dims", "zero_rows"))
+    return f"  FLOPs {flops:.2f}  dead dims {dead}  zero rows {zero}"

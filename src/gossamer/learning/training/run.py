@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import nn
 
-from gossamer.errors import ConfigError
-from gossamer.learning.calibration import calibrate
 from gossamer.learning.devices import pick_device
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
+from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
 from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.health_callback import HealthWatch
+from gossamer.learning.training.history_log import HistoryLog
+from gossamer.learning.training.holdout import hold_out
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.progress import TrainingProgress
 from gossamer.learning.training.quiet import quiet_lightning
-from gossamer.learning.training.task import SparseEmbeddingTask
+from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gossamer.datasets.images import LabeledImages
 
 
@@ -53,11 +58,13 @@ def train_encoder(
     objective: LossFunction | None = None,
     progress: bool = False,
     description: str = "train",
+    log_dir: Path | None = None,
 ) -> TrainedEncoder:
     """Learn an encoder from labeled images.
 
-    Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder. Leaves no
-    files, no log and no trace in the random generators of the process.
+    Takes ``config.steps`` steps, neither more nor fewer, then calibrates a sparse encoder that has a
+    budget. Leaves no files without ``log_dir``, and no trace in the random generators of the process. What
+    a run warns of, it logs in one sentence: a budget that cannot be met, rows that became all zero.
 
     Parameters
     ----------
@@ -79,6 +86,9 @@ def train_encoder(
         Whether to draw a progress bar on stderr.
     description : str
         What the bar is called.
+    log_dir : Path, optional
+        A folder, made if need be, where ``metrics.csv`` gets the numbers of the history while training
+        goes on, after each tenth step.
 
     Raises
     ------
@@ -93,10 +103,10 @@ def train_encoder(
         If the images are not of the encoder's shape.
     """
     device = pick_device(config.device)
-    is_sparse, budget = encoder_config.activation != "none", config.flops_per_document
-    if is_sparse and budget is not None and budget > encoder_config.dim:
-        raise ConfigError(f"flops_per_document: expected at most dim = {encoder_config.dim}; got {budget}")
-    data = _data_module(images, config, validation)
+    budget = None if encoder_config.activation == "none" else config.budget
+    if budget is not None:
+        budget.share(encoder_config.dim)  # refuses what is above dim
+    data = _data_module(images, config, validation, has_budget=budget is not None)
     cuda = list(range(torch.cuda.device_count()))
     with (
         quiet_lightning(),
@@ -114,21 +124,39 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        trainer = _fit(task, data, device, TrainingProgress(description) if progress else None)
+        callbacks = _callbacks(task, data, TrainingProgress(description) if progress else None, log_dir)
+        trainer = _fit(task, data, device, callbacks)
         if validation is not None and config.steps % config.validate_every != 0:
             trainer.validate(task, datamodule=data, verbose=False)
-        if is_sparse and budget is not None:
-            calibrate(encoder, images.pixels, flops_per_document=budget, device=str(device))
+        outcome = None
+        if budget is not None:
+            outcome = meet_budget(task, data, images.pixels, budget, device=str(device))
             if validation is not None:
-                task.history.append({**task.history[-1], "is_calibrated": True})
                 trainer.validate(task, datamodule=data, verbose=False)
+        for callback in callbacks:
+            if isinstance(callback, HistoryLog):
+                callback.finish(task)
         seconds = time.perf_counter() - start
-    metrics = _metrics(task, data, seconds)
+    metrics = _metrics(task, data, seconds, outcome)
     task.objective.cpu()  # a caller's is back where it came from
     return TrainedEncoder(encoder.cpu().eval(), task.history, metrics)
 
 
-def _data_module(images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None) -> ImageDataModule:
+def _callbacks(
+    task: SparseEmbeddingTask, data: ImageDataModule, bar: TrainingProgress | None, log_dir: Path | None
+) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if data.cost_sample is not None:
+        every = LOG_EVERY if task.controller is None else task.controller.interval
+        callbacks.append(HealthWatch(data.cost_sample, every=every))
+    if log_dir is not None:
+        callbacks.append(HistoryLog(log_dir))
+    return callbacks + ([bar] if bar else [])
+
+
+def _data_module(
+    images: LabeledImages, config: TrainingConfig, validation: LabeledImages | None, *, has_budget: bool
+) -> ImageDataModule:
     return ImageDataModule(
         images,
         steps=config.steps,
@@ -136,12 +164,11 @@ def _data_module(images: LabeledImages, config: TrainingConfig, validation: Labe
         seed=config.seed,
         rows_per_class=config.drawn_per_class,
         validation=validation,
+        held_out=hold_out(images.labels, seed=config.seed) if has_budget else None,
     )
 
 
-def _fit(
-    task: SparseEmbeddingTask, data: ImageDataModule, device: torch.device, bar: TrainingProgress | None
-) -> Trainer:
+def _fit(task: SparseEmbeddingTask, data: ImageDataModule, device: torch.device, callbacks: list[Callback]) -> Trainer:
     config = task.config
     trainer = Trainer(
         accelerator=device.type,
@@ -150,7 +177,7 @@ def _fit(
         limit_val_batches=0 if data.validation is None else None,
         val_check_interval=min(config.validate_every, config.steps),
         num_sanity_val_steps=0,
-        callbacks=[bar] if bar else [],
+        callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -181,12 +208,19 @@ def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> 
     )
 
 
-def _metrics(task: SparseEmbeddingTask, data: ImageDataModule, seconds: float) -> dict[str, Any]:
+def _metrics(
+    task: SparseEmbeddingTask, data: ImageDataModule, seconds: float, outcome: BudgetOutcome | None
+) -> dict[str, Any]:
+    config = task.config
+    # A cost function of the caller's is no JSON.
+    settings = dataclasses.asdict(dataclasses.replace(config, weight=0.0, budget=None))
+    budget = None if config.budget is None else {"unit": config.budget.unit, "target": config.budget.target}
     return {
         "n_images": data.n_images,
         "n_classes": data.n_classes,
         "training_seconds": round(seconds, 1),
         "torch": torch.__version__,
         "last": task.history[-1],
-        "settings": dataclasses.asdict(task.config),
+        "settings": settings | {"weight": config.weight, "budget": budget},
+        "budget": None if outcome is None else outcome._asdict(),
     }

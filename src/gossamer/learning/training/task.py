@@ -13,10 +13,12 @@ from torch import Tensor
 
 from gossamer.arrays import TextArray
 from gossamer.errors import ConfigError, TrainingError
+from gossamer.learning.budget import BudgetController
 from gossamer.learning.encoder import Encoder
 from gossamer.learning.health import examine
 from gossamer.learning.objectives import CUSTOM_OBJECTIVE, CustomObjective, LossFunction, make_objective
 from gossamer.learning.regularizers import make_regularizer
+from gossamer.learning.regularizers.totals import n_ranks, sum_over_ranks
 from gossamer.learning.revival import DeadDimRevival
 from gossamer.learning.training.config import TrainingConfig
 from gossamer.learning.training.image_data import ImageBatch
@@ -48,15 +50,22 @@ class SparseEmbeddingTask(LightningModule):
     Raises
     ------
     ConfigError
-        If a loss is given and not asked for, or the reverse, or a setting does not fit the loss.
+        If a loss is given and not asked for, or the reverse, or a setting does not fit the loss; if the
+        weight is to be found for a dense encoder.
 
     Attributes
     ----------
+    controller : BudgetController, optional
+        What finds the weight, if the configuration has a budget to find it by. Its measurements come from
+        a `gossamer.learning.training.HealthWatch` among the trainer's callbacks.
+    is_watched : bool
+        Whether there is one.
     history : list of dict
         A row for every tenth step, the last one and each validation: ``step`` (steps done), ``loss``,
         ``penalty``, ``weight``; after a validation also the fields of
         `gossamer.learning.health.HealthReport`. Where `train_encoder` calibrates and validates, a last
-        row with ``is_calibrated`` repeats the step with the fields after calibration. With
+        row with ``is_calibrated`` repeats the step with the fields after calibration. A look at images
+        held out has a row with fields that begin with ``held_out_``. With
         ``config.revive_after``, ``revived_dims`` counts those that started afresh so far.
     """
 
@@ -87,7 +96,11 @@ class SparseEmbeddingTask(LightningModule):
         self.history: list[dict[str, Any]] = []
         self._is_balanced = config.drawn_per_class is not None
         self.regularizer = make_regularizer(config.regularizer, dim=dim, class_shares=class_shares)
-        self._schedule = config.schedule()
+        if config.is_controlled and not encoder.is_sparse:
+            raise ConfigError(
+                "weight: expected a number for a dense encoder, which no budget can make sparse; got None"
+            )
+        self._schedule, self.controller, self.is_watched = config.schedule(), _controller(config, dim), False
         self._revival = (
             None
             if config.revive_after is None
@@ -104,7 +117,7 @@ class SparseEmbeddingTask(LightningModule):
         loss: Tensor = self.objective(embeddings, batch.targets)
         # Rows that were drawn class by class are not independent: pairs of one class would be too many.
         penalty = self.regularizer(embeddings, batch.targets if self._is_balanced else None)
-        weight = self._schedule.at(batch.step)
+        weight = self._weight_at(batch.step, embeddings, loss, penalty)
         total: Tensor = loss + weight * penalty
         if not torch.isfinite(total):
             raise TrainingError(self._diagnosis(batch.step, embeddings, loss))
@@ -115,6 +128,11 @@ class SparseEmbeddingTask(LightningModule):
         if (batch.step + 1) % LOG_EVERY == 0 or batch.step + 1 == self.config.steps:
             self._record()
         return total
+
+    def on_train_start(self) -> None:
+        """Refuse to train with a controller that nobody tells what embeddings cost."""
+        if self.controller is not None and not self.is_watched:
+            raise ConfigError("callbacks: expected a HealthWatch, by which the budget finds the weight; got none")
 
     def on_train_batch_end(self, outputs: Any, batch: ImageBatch, batch_idx: int) -> None:  # noqa: ARG002
         """Start dead dimensions afresh, while there is time left to learn them."""
@@ -132,7 +150,17 @@ class SparseEmbeddingTask(LightningModule):
         self._validated.clear()
         if self._validation_labels is None or not self._last_row:
             return
-        self._record().update(dataclasses.asdict(examine(embeddings, self._validation_labels)))
+        self.record(dataclasses.asdict(examine(embeddings, self._validation_labels)))
+
+    @property
+    def last_loss(self) -> Tensor:
+        """The loss of the last step, without the penalty."""
+        loss: Tensor = self._last_row["loss"]
+        return loss
+
+    def record(self, figures: dict[str, Any]) -> None:
+        """Add figures of the encoder as it is now to the history's row of the last step."""
+        self._record().update(figures)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW; weight decay is for matrices, not for biases, norms and the loss's own weights."""
@@ -162,6 +190,14 @@ class SparseEmbeddingTask(LightningModule):
             embeddings: Tensor = self.encoder(images)
         return embeddings
 
+    def _weight_at(self, step: int, embeddings: Tensor, loss: Tensor, penalty: Tensor) -> float:
+        if self.controller is None:
+            return self._schedule.at(step)
+        if self.controller.needs_balance(step):
+            norms = [_gradient_norm(value, embeddings) for value in (loss, penalty)]
+            self.controller.balance(step, loss_gradient=norms[0], penalty_gradient=norms[1])
+        return self.controller.weight_at(step)
+
     def _record(self) -> dict[str, Any]:
         """Return the history's row of the last step, added if it is not there."""
         if not self.history or self.history[-1]["step"] != self._last_row["step"]:
@@ -177,6 +213,24 @@ class SparseEmbeddingTask(LightningModule):
         else:
             cause = "the penalty overflows: lower its weight"
         return f"training stopped at step {step + 1} of {self.config.steps}: the loss is not finite; {cause}"
+
+
+def _controller(config: TrainingConfig, dim: int) -> BudgetController | None:
+    if not config.is_controlled or config.budget is None:
+        return None
+    return BudgetController(
+        config.budget, dim=dim, steps=config.steps, start=config.ramp_start, end=config.ramp_end
+    )  # fmt: skip
+
+
+def _gradient_norm(value: Tensor, embeddings: Tensor) -> float:
+    """Return the norm of a gradient with respect to the embeddings of all ranks.
+
+    All-zero rows are left out: losses that divide by a row's norm have gradients of any size there.
+    """
+    (gradient,) = torch.autograd.grad(value, embeddings, retain_graph=True)
+    squared = gradient[(embeddings != 0).any(dim=1)].detach().square().sum()
+    return float((sum_over_ranks(squared) if n_ranks() > 1 else squared).sqrt())
 
 
 def _key(seed: int, step: int) -> int:
