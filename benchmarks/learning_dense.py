@@ -21,7 +21,7 @@ from gossamer.metrics import dim_frequencies, flops_per_document, suboptimality_
 
 BUDGETS = (0.25, 1.0, 4.0)
 FIVE_BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0)
-SHORT = 300  # steps of the runs that are only compared with each other
+SHORT = 200  # steps of the runs that are only compared with each other
 N_SHARES = 64
 
 
@@ -49,14 +49,15 @@ def encoded(corpus: Corpus, sparsifier: Sparsifier) -> tuple[SparseEmbeddings, S
     return sparsifier.encode(corpus.documents), sparsifier.encode(corpus.queries)
 
 
-def budgets(corpus: Corpus, seeds: list[int]) -> None:
-    """Fit at three budgets; keep the course of cost and weight."""
+def budgets(corpus: Corpus, seeds: list[int], targets: tuple[float, ...] = BUDGETS) -> None:
+    """Fit at some budgets; keep the course of cost and weight."""
     for seed in seeds:
-        for target in (1.0, 0.25, 4.0):
+        for target in targets:
             sparsifier, measured = fit(corpus, seed, flops_per_document=target)
             figures = judge_sparse(corpus, *encoded(corpus, sparsifier))
             history = [
-                [row["step"], row["weight"], row.get("held_out_flops_per_document")] for row in sparsifier.metrics_["history"]
+                [row["step"], row["weight"], row.get("held_out_flops_per_document")]
+                for row in sparsifier.metrics_["history"]
             ]
             record("budgets", f"{target:g}", seed, **measured, **figures, history=history)
 
@@ -76,11 +77,11 @@ def regularizers(corpus: Corpus, seeds: list[int]) -> None:
         shares = np.sort(dim_frequencies(documents))[:: len(dim_frequencies(documents)) // N_SHARES].tolist()
         record("frequencies", name, seeds[0], **measured, r_sub=suboptimality_ratio(documents), shares=shares)
         for target in FIVE_BUDGETS:
-            theta = _one_threshold(documents, lambda d, t=target: flops_per_document(d, d) - t)
+            theta = _one_threshold(documents, lambda p: float(p @ p), target)
             figures = judge_sparse(corpus, _above(documents, theta), _above(queries, theta))
             record("equal-flops", name, seeds[0], target=target, **figures)
             nnz = 64 * target**0.5
-            theta = _one_threshold(documents, lambda d, n=nnz: d.nnz / len(d) - n)
+            theta = _one_threshold(documents, lambda p: float(p.sum()), nnz)
             kept = _above(documents, theta)
             figures = {"r_sub": suboptimality_ratio(kept), "flops_per_document": flops_per_document(kept, kept)}
             record("equal-nnz", name, seeds[0], target=nnz, nnz=kept.nnz / len(kept), **figures)
@@ -185,22 +186,30 @@ class ExhaustiveRerank:
         return found
 
 
+def _kept(rows: SparseEmbeddings, theta: float) -> NDArray[np.bool_]:
+    """Return which entries are above θ, or the largest of their row."""
+    largest = np.maximum.reduceat(rows.values, rows.indptr[:-1])
+    return (rows.values > theta) | (rows.values == np.repeat(largest, rows.nnz_per_row))
+
+
 def _above(rows: SparseEmbeddings, theta: float) -> SparseEmbeddings:
     """Drop the entries of magnitude up to θ, all but a row's largest, and bring rows back to length 1."""
-    csr = rows.to_scipy().copy()
-    largest = np.maximum.reduceat(csr.data, csr.indptr[:-1])
-    csr.data[(csr.data <= theta) & (csr.data < np.repeat(largest, np.diff(csr.indptr)))] = 0
-    csr.eliminate_zeros()
-    norms = np.sqrt(np.add.reduceat(np.square(csr.data), csr.indptr[:-1]))
-    csr.data /= np.repeat(norms, np.diff(csr.indptr))
-    return SparseEmbeddings.from_scipy(csr)
+    kept = _kept(rows, theta)
+    row = np.repeat(np.arange(len(rows)), rows.nnz_per_row)[kept]
+    values = rows.values[kept]
+    norms = np.sqrt(np.bincount(row, weights=np.square(values, dtype=np.float64)))
+    indptr = np.append(0, np.cumsum(np.bincount(row, minlength=len(rows))))
+    return SparseEmbeddings(indptr, rows.dims[kept], values / norms[row].astype(np.float32), dim=rows.dim)
 
 
-def _one_threshold(rows: SparseEmbeddings, excess: Callable[[SparseEmbeddings], float]) -> float:
+def _one_threshold(rows: SparseEmbeddings, cost: Callable[[NDArray[np.float64]], float], target: float) -> float:
+    """Find the threshold at which a cost of the frequencies meets its target, on an eighth of the rows."""
+    sample = rows[::8]
     low, high = 0.0, 1.0
-    for _ in range(16):
+    for _ in range(14):
         middle = (low + high) / 2
-        low, high = (middle, high) if excess(_above(rows, middle)) > 0 else (low, middle)
+        counts = np.bincount(sample.dims[_kept(sample, middle)], minlength=rows.dim)
+        low, high = (middle, high) if cost(counts / len(sample)) > target else (low, middle)
     return high
 
 
@@ -214,11 +223,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     corpus = load()
     for part in options.parts:
-        PARTS[part](corpus, options.seeds)
+        if part == "budgets":
+            budgets(corpus, options.seeds, tuple(options.budgets))
+        else:
+            PARTS[part](corpus, options.seeds)
 
 
 if __name__ == "__main__":

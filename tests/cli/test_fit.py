@@ -59,7 +59,7 @@ def test_the_result_says_what_was_learned_and_the_bar_is_on_stderr(gossamer, den
     read = Sparsifier.from_pretrained(tmp_path / "model")
     assert record["fingerprint"] == read.fingerprint
     assert record["flops_per_document"] == read.metrics_["flops_per_document"]
-    assert "40/40" in result.stderr
+    assert "loss" in result.stderr
 
 
 def test_the_same_seed_gives_the_same_model_and_labels_another(read_json, dense, sparsifier, tmp_path):
@@ -83,7 +83,8 @@ def test_labels_may_come_with_the_rows_or_one_a_line(gossamer, sparsifier, dense
 
 
 def test_an_encoder_of_images_takes_no_dense_rows(gossamer, model, dense, tmp_path):
-    gossamer("encode", model, dense, "--out", tmp_path / "x.npz", status=2)
+    refused = gossamer("encode", model, dense, "--out", tmp_path / "x.npz", status=1)
+    assert "data: expected a folder or a zip" in refused.stderr
     assert not (tmp_path / "x.npz").exists()
 
 
@@ -130,6 +131,6 @@ def test_help_names_what_the_library_knows_and_its_defaults():
         if parameter in defaults and name != "device":
             assert option.show_default == str(defaults[parameter]), name
         if name in known:
-            assert re.findall(r"[a-z][a-z0-9-]+[a-z0-9]", option.help.split(";")[0].replace(" or ", " ")) == list(
+            assert re.findall(r"[a-z][a-z0-9-]*[a-z0-9]", option.help.split(";")[0].replace(" or ", " ")) == list(
                 known[name]
             )

@@ -47,7 +47,7 @@ def fit(
     activation: Annotated[str | None, _setting("--activation", ACTIVATION_HELP, "relu")] = None,
     objective: Annotated[str | None, _setting("--objective", OBJECTIVE_HELP, "similarity")] = None,
     regularizer: Annotated[str | None, _setting("--regularizer", REGULARIZER_HELP, "flops")] = None,
-    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 600)] = None,
+    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 400)] = None,
     batch_size: Annotated[int | None, _setting("--batch-size", "Rows in a batch.", 512)] = None,
     learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak.", 0.006)] = None,
     seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from gossamer.arrays import DoubleArray, FloatArray
+from gossamer.learning.calibration import meet_cost
 from gossamer.learning.sparsifier.network import SparsifierNetwork
-
-_N_HALVINGS, _STEP = 14, 1.25
 
 
 @torch.no_grad()
@@ -40,16 +39,10 @@ def calibrate_network(
     def cost(thresholds: FloatArray) -> float:
         return float(_frequencies(documents, thresholds) @ _frequencies(queries, thresholds))
 
-    ascending = np.sort(documents, axis=0)
-    low, high, share = 0.0, 1.0, math.sqrt(flops_per_document / documents.shape[1])
-    for _ in range(_N_HALVINGS):
-        is_below = cost(_thresholds(ascending, share)) < flops_per_document
-        low, high = (share, high) if is_below else (low, share)
-        # What is wanted is near the first guess: by small steps, until it lies between two.
-        share = share * _STEP if high == 1.0 else share / _STEP if low == 0.0 else (low + high) / 2
-    thresholds = _thresholds(ascending, low)
-    network.head.thresholds.copy_(torch.from_numpy(thresholds))
-    return cost(thresholds)
+    first_share = math.sqrt(flops_per_document / documents.shape[1])
+    found = meet_cost(np.sort(documents, axis=0), cost, target=flops_per_document, first_share=first_share)
+    network.head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    return found.cost
 
 
 def _frequencies(magnitudes: FloatArray, thresholds: FloatArray) -> DoubleArray:
@@ -59,17 +52,3 @@ def _frequencies(magnitudes: FloatArray, thresholds: FloatArray) -> DoubleArray:
     is_kept &= magnitudes > 0
     frequencies: DoubleArray = is_kept.mean(axis=0)
     return frequencies
-
-
-def _thresholds(ascending: FloatArray, share: float) -> FloatArray:
-    """Return, of each column of ascending magnitudes, one that a ``share`` of its entries exceeds."""
-    n = len(ascending)
-    n_kept = round(share * n)
-    if n_kept >= n:
-        return np.zeros(ascending.shape[1], np.float32)
-    if n_kept == 0:
-        largest: FloatArray = ascending[-1]
-        return largest
-    # Half-way to the next larger: on an entry itself, rounding would decide whether that is kept.
-    thresholds: FloatArray = ascending[n - n_kept - 1 : n - n_kept + 1].mean(axis=0, dtype=np.float32)
-    return thresholds

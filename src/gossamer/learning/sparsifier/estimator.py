@@ -104,7 +104,7 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         activation: str = "relu",
         objective: str = "similarity",
         regularizer: str = "flops",
-        steps: int = 600,
+        steps: int = 400,
         batch_size: int = 512,
         learning_rate: float = 6e-3,
         random_state: int = 0,
