@@ -105,7 +105,7 @@ def step_time(corpus: Corpus, seeds: list[int]) -> None:
     config = SparsifierConfig(width=corpus.documents.shape[1], **defaults)
     torch.manual_seed(seeds[0])
     network, objective = SparsifierNetwork(config), make_objective(config.objective, width=config.width, dim=config.dim)
-    regularizer = make_regularizer(config.regularizer, dim=config.dim)
+    regularizer = make_regularizer(config.regularizer, dim=config.dim, is_nonnegative=True)
     optimizer = torch.optim.AdamW([*network.parameters(), *objective.parameters()], lr=1e-4, fused=True)
     rows = torch.from_numpy(corpus.documents)
 

@@ -141,7 +141,7 @@ def dimension_table(records: Records) -> str:
 
 
 SECTIONS = [
-    ("What was asked for", target_table, "step"),
+    ("What was asked for", target_table, "peers"),
     ("Budgets", budget_table, "budgets"),
     ("Objectives", objective_table, "objectives"),
     ("FLOPs against ℓ1", regularizer_table, "equal-flops"),

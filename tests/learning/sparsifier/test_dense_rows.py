@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,20 @@ def test_a_memory_map_stays_on_the_disk(tmp_path):
     rows = check_dense(np.load(tmp_path / "dense.npy", mmap_mode="r"))
     assert isinstance(rows.matrix, np.memmap)
     assert (len(rows), rows.width) == (10, 3)
+
+
+def test_reading_a_large_file_takes_the_memory_of_a_block(tmp_path):
+    rows = np.lib.format.open_memmap(tmp_path / "dense.npy", "w+", np.float16, (20 * ROWS_PER_BLOCK, 64))
+    rows[:] = 1
+    mapped = np.load(tmp_path / "dense.npy", mmap_mode="r")
+    tracemalloc.start()
+    try:
+        n = sum(len(block) for block in check_dense(mapped).blocks())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert n == 20 * ROWS_PER_BLOCK
+    assert peak < mapped.nbytes / 2
 
 
 def test_another_width_is_refused():

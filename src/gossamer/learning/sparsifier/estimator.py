@@ -216,8 +216,9 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over what rows are made with: equal if that is."""
-        weights = self._fitted().state_dict()
-        return model_fingerprint({"activation": self._config.activation, "kind": SPARSIFIER}, weights)
+        weights, config = self._fitted().state_dict(), self._config
+        nnz_per_row = config.even_nnz_per_row if config.activation == "top-k" else None
+        return model_fingerprint({"activation": config.activation, "nnz_per_row": nnz_per_row}, weights)
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write the model folder: ``config.json``, ``model.safetensors`` and ``metrics.json``, whole or not.
@@ -268,7 +269,9 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return sparsifier
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = self.get_params()
+        # Searches over parameters pass NumPy's numbers.
+        params = self.get_params().items()
+        settings = {name: value.item() if isinstance(value, np.generic) else value for name, value in params}
         del settings["progress"]
         return settings
 

@@ -106,7 +106,9 @@ class SparsifierTask(LightningModule):
         self._held_out = held_out
         self._seen: dict[str, float] = {}
         self._losses: list[Tensor] = []
-        self.regularizer = make_regularizer(config.regularizer, dim=config.dim)
+        self.regularizer = make_regularizer(
+            config.regularizer, dim=config.dim, is_nonnegative=config.activation == "relu"
+        )
         self._is_penalized = config.regularizer != "none"
 
     def training_step(self, batch: RowBatch) -> Tensor:
