@@ -13,23 +13,26 @@ COLORS = {"flops": RED, "l1": BLUE, "none": GREY}
 LABELS = {"flops": "FLOPs", "l1": "ℓ1", "none": "no regularizer"}
 
 
-def draw_all(records: list[dict], folder: Path) -> None:
-    """Draw each figure for which there are records."""
+def draw_all(records: list[dict], folder: Path) -> list[tuple[str, str]]:
+    """Draw each figure for which there are records; return what it shows and its file's name."""
     parts = {record["part"] for record in records}
     figures = [
-        ("recall-against-flops", {"budgets", "peers"}, _recall),
-        ("dimension-frequencies", {"frequencies"}, _frequencies),
-        ("flops-against-nnz", {"equal-nnz", "equal-flops"}, _flops_against_nnz),
-        ("hit-rate-against-dim", {"dimensions"}, _dimensions),
-        ("budget-over-training", {"budgets"}, _training),
+        ("Recall against FLOPs", "recall-against-flops", {"budgets", "peers"}, _recall),
+        ("How often each dimension is used", "dimension-frequencies", {"frequencies"}, _frequencies),
+        ("FLOPs against nonzeros", "flops-against-nnz", {"equal-nnz", "equal-flops"}, _flops_against_nnz),
+        ("Hit rate against dimensions", "hit-rate-against-dim", {"dimensions"}, _dimensions),
+        ("FLOPs and weight over training", "budget-over-training", {"budgets"}, _training),
     ]
-    for name, needed, draw in figures:
+    drawn = []
+    for title, name, needed, draw in figures:
         if needed <= parts:
             figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
             draw(axes, records)
             axes.grid(alpha=0.25)
             figure.savefig(folder / f"{name}.png", dpi=110)
             plt.close(figure)
+            drawn.append((title, f"{name}.png"))
+    return drawn
 
 
 def _of(records: list[dict], part: str) -> list[dict]:

@@ -150,13 +150,14 @@ SECTIONS = [
 ]
 
 
-def write(records: Records, page: Path) -> None:
+def write(records: Records, page: Path, figures: list[tuple[str, str]]) -> None:
     """Replace what is between the markers."""
     commits = ", ".join(f"`{commit}`" for commit in sorted({r["commit"] for r in records}))
     parts = [f"Records of commit {commits} on {records[-1]['cpu']}, one thread."]
     for title, make, needed in SECTIONS:
         if of(records, needed):
             parts += [f"### {title}", make(records)]
+    parts += [f"![{title}](figures/{file})" for title, file in figures]
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
     page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}", encoding="utf-8")
@@ -168,8 +169,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS)
     options = parser.parse_args()
     records = last_records(options.records)
-    write(records, options.docs / "learning.md")
-    draw_all(records, options.docs / "figures")
+    write(records, options.docs / "learning.md", draw_all(records, options.docs / "figures"))
     print(target_table(records))
 
 
