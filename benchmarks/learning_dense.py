@@ -153,7 +153,7 @@ def peers(corpus: Corpus, seeds: list[int]) -> None:
         small = ExhaustiveSearcher(pca.transform(documents).astype(np.float32))
         asked = pca.transform(queries).astype(np.float32)
         dense(f"PCA, {n} dimensions", lambda k, s=small, q=asked: s.search(q, k=k).doc_ids, 4 * n, n)
-    for m in (1, 16, 64, 192):
+    for m in (1, 16, 64):
         index = faiss.index_factory(width, f"PQ{m}x8", faiss.METRIC_INNER_PRODUCT)
         index.train(documents)
         index.add(documents)

@@ -51,17 +51,12 @@ def _recall(axes, records: list[dict]) -> None:
     )  # fmt: skip
     kinds = [("PCA", BLUE), ("product", "#2ca02c"), ("LSH", "#9467bd"), ("absolute", "#ff7f0e"), ("dense", "#000000")]
     for kind, color in kinds:
-        rows = sorted(
-            (r["flops_per_document"], r["recall"]) for r in _of(records, "peers") if r["name"].startswith(kind)
-        )
-        axes.plot(
-            *zip(*rows, strict=True),
-            "o-",
-            color=color,
-            lw=1,
-            ms=5,
-            label=kind.replace("product", "product quantization"),
-        )
+        rows = [r for r in _of(records, "peers") if r["name"].startswith(kind)]
+        if rows:
+            points = sorted((r["flops_per_document"], r["recall"]) for r in rows)
+            label = {"product": "product quantization", "absolute": "absolute top-64"}.get(kind, kind)
+            axes.plot(*zip(*points, strict=True), "o-", color=color, lw=1, ms=5, label=label)
+    axes.set_ylim(0, 1.02)
     axes.set_xscale("log")
     axes.set_xlabel("multiply-adds, table look-ups or 64-bit words per document")
     axes.set_ylabel("recall@10 of the exact dense neighbors")

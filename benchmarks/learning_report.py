@@ -79,6 +79,15 @@ def target_table(records: Records) -> str:
                 verdict(-ratio, -1.05, -1.02),
             ]
         )
+    for title, part, key, sign in (
+        ("budgets at which FLOPs beat ℓ1: hit rate@1 at equal FLOPs", "equal-flops", "hit_rate", 1),
+        ("the same: R_sub at equal nonzeros", "equal-nnz", "r_sub", -1),
+    ):
+        found = {(r["name"], r["target"]): sign * r[key] for r in of(records, part)}
+        pairs = [(found["flops", target], found["l1", target]) for name, target in found if name == "flops"]
+        n_won = sum(ours > theirs for ours, theirs in pairs)
+        if pairs:
+            rows.append([title, f"{n_won} of {len(pairs)}", "≥ 4", "5", verdict(n_won, 4, 5)])
     most = max(r["flops_per_document"] for r in strict)
     return table([f"at most {most:.3f} FLOPs per document", "reached", "must", "aim", ""], rows)
 
