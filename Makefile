@@ -9,7 +9,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-engines bench-budget soak-engine clean
+.PHONY: demo test check format bench-scan bench-calls bench-engines bench-budget bench-learning soak-engine clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -45,6 +45,11 @@ bench-engines: .venv/ready
 bench-budget: .venv/ready
 	$(BIN)/python benchmarks/learning_budget.py
 	$(BIN)/python benchmarks/learning_budget.py --targets 1 --batch-sizes 64 512
+
+# Fits CLINC150's MiniLM rows some thirty times, about an hour on one core, and writes docs/learning.md.
+bench-learning: .venv/ready
+	$(BIN)/python benchmarks/learning_dense.py
+	$(BIN)/python benchmarks/learning_report.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

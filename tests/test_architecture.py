@@ -72,6 +72,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         DATA | ENCODING | {"learning.training"},
         {"numpy", "torch", "lightning", "rich", "safetensors"},
     ),
+    "learning.sparsifier": (
+        DATA | ENCODING | {"learning.training", "learning.sparsifier"},
+        {"numpy", "scipy", "torch", "lightning", "sklearn"},
+    ),
     "study": (
         SEARCH | {"rerank", "baselines", "learning", "study"},
         {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"},

@@ -18,6 +18,7 @@ from gossamer.cli.build import build
 from gossamer.cli.demo import demo
 from gossamer.cli.encode import encode
 from gossamer.cli.evaluate import evaluate
+from gossamer.cli.fit import fit
 from gossamer.cli.inspect import inspect
 from gossamer.cli.search import search
 from gossamer.cli.study import study
@@ -80,7 +81,7 @@ def _options(
     logging.getLogger("gossamer").setLevel(logging.INFO)  # what takes its time says so
 
 
-for _command in (demo, train, encode, build, search, evaluate, inspect):
+for _command in (demo, train, fit, encode, build, search, evaluate, inspect):
     app.command()(_command)
 app.add_typer(study, name="study")
 

@@ -1,21 +1,20 @@
-"""``gossamer encode``: a model and images to embeddings."""
+"""``gossamer encode``: a model and what it takes, images or dense embeddings, to embeddings."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from gossamer.catalog import Catalog
 from gossamer.cli.options import (
     ClassesOption,
-    DataArgument,
     DeviceOption,
     JsonOption,
     LabelColumnOption,
-    LabelsOption,
     OverwriteOption,
     SkipUnreadableOption,
 )
@@ -25,14 +24,24 @@ from gossamer.datasets.embedding_files import (
     DENSE_SUFFIX,
     SPARSE_SUFFIX,
     check_embeddings_output,
+    read_dense,
     write_dense,
     write_sparse,
 )
+from gossamer.datasets.labels import read_row_labels
+from gossamer.errors import ArgumentError
 
 
 def encode(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.", show_default=False)],
-    data: DataArgument,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Images: a folder tree, or a zip of one. For a model of gossamer fit: dense embeddings, a .npy file.",
+            show_default=False,
+        ),
+    ],
     *,
     out: Annotated[
         Path,
@@ -40,7 +49,16 @@ def encode(
             "--out", metavar="EMBEDDINGS", help="The file to write: .npz, or .npy of a dense model.", show_default=False
         ),
     ],
-    labels: LabelsOption = None,
+    labels: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="CSV of path and label, on disk or in DATA; only listed images are used. Repeatable. "
+            "Without it, an image's class is its folder. For dense embeddings: one label a line.",
+            show_default=False,
+        ),
+    ] = None,
     label_column: LabelColumnOption = "1",
     classes: ClassesOption = None,
     skip_unreadable: SkipUnreadableOption = False,
@@ -49,7 +67,73 @@ def encode(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Encode images: sparse embeddings to a .npz that SciPy opens too, dense ones to a .npy and a .json."""
+    """Encode images or dense rows: sparse embeddings to a .npz for SciPy too, dense ones to a .npy and a .json."""
+    from gossamer.learning.pretrained import SPARSIFIER, read_kind
+
+    if read_kind(model) == SPARSIFIER:
+        if classes is not None or skip_unreadable or len(labels or ()) > 1:
+            raise ArgumentError(
+                "options: expected --labels once, and neither --classes nor --skip-unreadable, of which images are "
+                f"chosen; {model} takes dense embeddings"
+            )
+        record = _sparsify(model, data, out, labels=labels, device=device, overwrite=overwrite)
+    else:
+        record = _encode_images(
+            model,
+            data,
+            out,
+            labels=labels,
+            label_column=label_column,
+            classes=classes,
+            skip_unreadable=skip_unreadable,
+            batch_size=batch_size,
+            device=device,
+            overwrite=overwrite,
+        )
+    print_record({"embeddings": str(out), **record}, as_json=as_json)
+
+
+def _sparsify(
+    model: Path, data: Path, out: Path, *, labels: list[Path] | None, device: str, overwrite: bool
+) -> dict[str, Any]:
+    from gossamer.learning.sparsifier import Sparsifier
+
+    sparsifier = Sparsifier.from_pretrained(model).set_params(device=device)
+    check_embeddings_output(out, SPARSE_SUFFIX, overwrite=overwrite)
+    if data.suffix != DENSE_SUFFIX:
+        raise ArgumentError(f"data: expected dense embeddings, a .npy file, for a model of gossamer fit; got {data}")
+    dense, names = read_dense(data)
+    given = None if labels is None else read_row_labels(labels[0], len(dense))
+    with ProgressBars() as progress:
+        rows = sparsifier.encode(dense, on_progress=partial(progress, "encode"))
+    catalog = Catalog(
+        n=names.n,
+        keys=names.keys,
+        labels=names.labels if given is None else given,
+        fingerprint=sparsifier.fingerprint,
+    )
+    write_sparse(out, rows, catalog, overwrite=overwrite)
+    return {
+        "rows": len(rows),
+        "dim": rows.dim,
+        "nnz_per_row": rows.nnz / max(len(rows), 1),
+        "fingerprint": sparsifier.fingerprint,
+    }
+
+
+def _encode_images(
+    model: Path,
+    data: Path,
+    out: Path,
+    *,
+    labels: list[Path] | None,
+    label_column: str,
+    classes: Path | None,
+    skip_unreadable: bool,
+    batch_size: int,
+    device: str,
+    overwrite: bool,
+) -> dict[str, Any]:
     from gossamer.datasets.images import ImageCollection
     from gossamer.learning.encoder import Encoder
     from gossamer.learning.encoding import encode as encode_sparse
@@ -75,8 +159,7 @@ def encode(
             dense = encode_dense(encoder, images.pixels, batch_size=batch_size, device=device, on_progress=report)
             write_dense(out, dense, catalog, overwrite=overwrite)
             nnz_per_row = encoder.config.dim
-    record = {
-        "embeddings": str(out),
+    return {
         "images": len(images),
         "unreadable": images.n_unreadable,
         "classes": images.n_classes,
@@ -84,4 +167,3 @@ def encode(
         "nnz_per_row": nnz_per_row,
         "fingerprint": encoder.fingerprint,
     }
-    print_record(record, as_json=as_json)

@@ -101,10 +101,22 @@ def _inspect_index(path: Path) -> dict[str, Any]:
 
 def _inspect_model(path: Path) -> dict[str, Any]:
     from gossamer.learning.encoder import Encoder
-    from gossamer.learning.pretrained import CONFIG
+    from gossamer.learning.pretrained import CONFIG, SPARSIFIER, read_kind
 
     if not (path / CONFIG).exists():
         raise FormatError(f"path: expected a model or an index; {path} is neither")
+    if read_kind(path) == SPARSIFIER:
+        from gossamer.learning.sparsifier import Sparsifier
+
+        sparsifier = Sparsifier.from_pretrained(path)
+        return {
+            "kind": "sparsifier of dense embeddings",
+            "dense_dim": sparsifier.n_features_in_,
+            **sparsifier.get_params(),
+            "parameters": sum(parameter.numel() for parameter in sparsifier.network_.parameters()),
+            "size_bytes": _size_bytes(path),
+            "fingerprint": sparsifier.fingerprint,
+        }
     encoder = Encoder.from_pretrained(path)
     return {
         "kind": f"model of {'sparse' if encoder.is_sparse else 'dense'} embeddings",

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from gossamer.arrays import TextArray
 from gossamer.datasets.file_trees import FileTree
 from gossamer.errors import ConfigError, DataError, FormatError, NotFoundError
 
@@ -109,3 +112,25 @@ def _column(label_column: str, header: Sequence[str] | None, *, file: str | Path
             f"got {label_column!r}, and {columns}"
         )
     return names.index(label_column)
+
+
+def read_row_labels(file: str | Path, n: int) -> TextArray:
+    """Read the labels of rows that have no paths: one a line, in the order of the rows.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such file.
+    FormatError
+        If it is not UTF-8 text, or has not ``n`` lines.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise NotFoundError(f"labels: expected a file; there is none at {path}")
+    try:
+        labels = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"labels: expected UTF-8 text; {path} is not (byte {error.start})") from error
+    if len(labels) != n:
+        raise FormatError(f"labels: expected {n} lines in {path}, one for each row; got {len(labels)}")
+    return np.array(labels, dtype=np.str_)

@@ -1,6 +1,7 @@
 """Learn sparse embeddings: regularizers, the encoder, its training, and encoding with it.
 
-Importing this loads torch. Lightning comes with the names of `gossamer.learning.training`, at first use.
+Importing this loads torch. Lightning comes with the names of `gossamer.learning.training` and `Sparsifier`, at
+first use.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from gossamer.learning.regularizers import L1, CorpusFlops, Flops, UnbiasedFlops
 from gossamer.learning.revival import DeadDimRevival
 
 if TYPE_CHECKING:
+    from gossamer.learning.sparsifier import Sparsifier
     from gossamer.learning.training import (
         ImageDataModule,
         SparseEmbeddingTask,
@@ -53,6 +55,7 @@ __all__ = [
     "SoftThreshold",
     "SparseEmbeddingTask",
     "SparseHead",
+    "Sparsifier",
     "TrainedEncoder",
     "TrainingConfig",
     "UnbiasedFlops",
@@ -70,6 +73,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gossamer.learning import training
+    from gossamer.learning import sparsifier, training
 
-    return getattr(training, name)
+    return getattr(sparsifier if name in sparsifier.__all__ else training, name)

@@ -5,6 +5,7 @@ Most entries of a trained embedding are small: they make most of the FLOPs and l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -146,18 +147,41 @@ def fit_thresholds(
     is_largest = rows == rows.amax(dim=1, keepdim=True)
     rows_labels = None if labels is None else torch.from_numpy(labels)
 
-    def at(share: float) -> Calibration:
-        thresholds = _thresholds(ascending, share)
+    def cost(thresholds: FloatArray) -> float:
         # As in SparseHead: no threshold makes a row all zero.
         kept = (rows > 0) & ((rows > torch.from_numpy(thresholds)) | is_largest)
-        return Calibration(thresholds, measured_cost(budget, kept, rows_labels, n_classes=n_classes))
+        return measured_cost(budget, kept, rows_labels, n_classes=n_classes)
 
-    target = budget.target if target is None else target
+    dim = magnitudes.shape[1]
+    share = budget.share(dim) if budget.target <= dim else 1.0
+    return meet_cost(ascending, cost, target=budget.target if target is None else target, first_share=share)
+
+
+def meet_cost(
+    ascending: FloatArray, cost: Callable[[FloatArray], float], *, target: float, first_share: float
+) -> Calibration:
+    """Find the share of rows that may use each dimension, by halving, so that a cost meets its target.
+
+    Parameters
+    ----------
+    ascending : array, shape (n, dim), float32
+        Magnitudes, each column in ascending order.
+    cost : callable
+        What thresholds, shape (dim,), cost: the lower they are, the more.
+    target : float
+        The cost to meet. If even thresholds of 0 cost less, they are returned; if the highest cost more, those.
+    first_share : float
+        A guess.
+    """
+
+    def at(share: float) -> Calibration:
+        thresholds = _thresholds(ascending, share)
+        return Calibration(thresholds, cost(thresholds))
+
     whole, least = at(1.0), at(0.0)
     if whole.cost <= target or least.cost >= target:
         return whole if whole.cost <= target else least
-    low, high, best = 0.0, 1.0, whole
-    middle = budget.share(magnitudes.shape[1])
+    low, high, best, middle = 0.0, 1.0, whole, first_share
     for _ in range(_MAX_HALVINGS):
         found = at(middle)
         if abs(found.cost - target) < abs(best.cost - target):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from gossamer.learning.activations import ACTIVATIONS
 from gossamer.learning.backbones import BACKBONES
 from gossamer.learning.heads import SparseHead
 from gossamer.learning.model_card import model_card
-from gossamer.learning.pretrained import read_config, read_weights, write_folder
+from gossamer.learning.pretrained import model_fingerprint, read_config, read_weights, write_folder
 
 CUSTOM_BACKBONE = "custom"
 """The name, in a configuration, of a backbone that the caller brings."""
@@ -165,11 +163,7 @@ class Encoder(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of a SHA-256 over the configuration and all weights: equal if they are."""
-        digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
-        for name, weights in sorted(self.state_dict().items()):
-            digest.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
-            digest.update(weights.cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        return model_fingerprint(self._settings(), self.state_dict())
 
     def save_pretrained(
         self, folder: str | Path, *, metrics: dict[str, Any] | None = None, overwrite: bool = False

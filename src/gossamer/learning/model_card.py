@@ -51,10 +51,31 @@ def model_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any
     return "\n".join(parts)
 
 
-def _front_matter(kind: str) -> str:
-    tags = [f"{kind}-embeddings", "image-retrieval", "feature-extraction"]
+def sparsifier_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], *, fingerprint: str) -> str:
+    """Return the card of a sparsifier; the parameters are those of `model_card`."""
+    figures = {"FLOPs per document, of held-out rows against the corpus": metrics["flops_per_document"]}
+    parts = [
+        _front_matter("sparse", "feature-extraction"),
+        f"# {name}\n\nA sparsifier: dense rows of {settings['width']} dimensions to sparse ones of {settings['dim']}, "
+        f"learned with [Gossamer](https://pypi.org/project/gossamer) {gossamer.__version__}. "
+        f"Fingerprint: `{fingerprint}`.\n",
+        "## Measured\n\n" + _table("", figures),
+        "## Use\n\n```python\nimport numpy as np\n\nfrom gossamer import InvertedIndex\n"
+        "from gossamer.learning import Sparsifier\n\n"
+        f'sparsifier = Sparsifier.from_pretrained("{name}")\ndense = np.load("dense.npy", mmap_mode="r")\n'
+        "index = InvertedIndex.build(sparsifier.transform(dense))\n"
+        "found = index.search(sparsifier.transform(dense[:5]), k=10)  # found.doc_ids, found.scores\n```\n",
+        f"## Training\n\nLearned from {metrics['n_rows']} rows, of which {metrics['n_held_out']} were held out, in "
+        f"{metrics['training_seconds']} s with torch {metrics['torch']}. `metrics.json` has the whole course.\n",
+        "## Settings\n\n" + _table("setting", settings),
+    ]
+    return "\n".join(parts)
+
+
+def _front_matter(kind: str, task: str = "image-feature-extraction") -> str:
+    tags = [f"{kind}-embeddings", *(["image-retrieval"] if task.startswith("image") else []), "feature-extraction"]
     listed = "".join(f"- {tag}\n" for tag in tags)
-    return f"---\nlibrary_name: gossamer\npipeline_tag: image-feature-extraction\ntags:\n{listed}---\n"
+    return f"---\nlibrary_name: gossamer\npipeline_tag: {task}\ntags:\n{listed}---\n"
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:

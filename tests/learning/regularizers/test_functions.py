@@ -58,6 +58,16 @@ def test_only_the_unbiased_flops_do_not_depend_on_the_batch_size():
         assert sum(flops(batch).item() for batch in batches) / len(batches) > 1.5 * true
 
 
+def test_behind_a_relu_entries_are_their_own_magnitudes_in_value_and_gradient():
+    before = torch.randn(6, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    found = []
+    for is_nonnegative in (False, True):
+        penalty = flops(F.normalize(F.relu(before)), is_nonnegative=is_nonnegative)
+        found.append((penalty, torch.autograd.grad(penalty, before)[0]))
+    assert torch.equal(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+
+
 def test_flops_prefer_even_rows_and_l1_does_not_tell_them_apart():
     even, uneven = torch.eye(4), torch.eye(4)[[0, 0, 0, 0]]
     assert flops(even).item() == pytest.approx(flops(uneven).item() / 4)

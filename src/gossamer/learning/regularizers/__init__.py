@@ -13,7 +13,9 @@ REGULARIZERS = ("flops", "unbiased-flops", "corpus-flops", "l1", "none")
 """The regularizers by the names that settings and the command line use."""
 
 
-def make_regularizer(name: str, *, dim: int, class_shares: Tensor | None = None) -> BatchRegularizer:
+def make_regularizer(
+    name: str, *, dim: int, class_shares: Tensor | None = None, is_nonnegative: bool = False
+) -> BatchRegularizer:
     """Return a new regularizer by its name.
 
     Parameters
@@ -25,6 +27,8 @@ def make_regularizer(name: str, *, dim: int, class_shares: Tensor | None = None)
     class_shares : Tensor, shape (C,), optional
         The share of each class among the documents, for ``unbiased-flops`` of batches that hold at least
         two rows of each of their classes; others do not read it.
+    is_nonnegative : bool
+        Whether no entry is below 0, as after a ReLU: ``flops`` then takes less time; others do not read it.
 
     Raises
     ------
@@ -33,7 +37,7 @@ def make_regularizer(name: str, *, dim: int, class_shares: Tensor | None = None)
     """
     match name:
         case "flops":
-            return Flops()
+            return Flops(is_nonnegative=is_nonnegative)
         case "unbiased-flops":
             return UnbiasedFlops(class_shares)
         case "corpus-flops":

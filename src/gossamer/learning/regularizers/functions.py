@@ -13,7 +13,7 @@ from gossamer.errors import ConfigError, DataError
 from gossamer.learning.regularizers.totals import BatchTotals, batch_totals, check_batch
 
 
-def flops(embeddings: Tensor, *, across_ranks: bool = False) -> Tensor:
+def flops(embeddings: Tensor, *, across_ranks: bool = False, is_nonnegative: bool = False) -> Tensor:
     r"""Compute the differentiable surrogate of the FLOPs per document.
 
     .. math:: \sum_{j=1}^{d} \Bigl( \frac{1}{b} \sum_{i=1}^{b} |a_{ij}| \Bigr)^2
@@ -27,6 +27,9 @@ def flops(embeddings: Tensor, *, across_ranks: bool = False) -> Tensor:
         One batch of activations, of any sign.
     across_ranks : bool
         Whether the batch is that of all processes; see `gossamer.learning.regularizers.totals.batch_totals`.
+    is_nonnegative : bool
+        Whether no entry is below 0, as after a ReLU: the value is then the same without the time that taking
+        magnitudes takes, and so is the gradient behind the ReLU.
 
     Returns
     -------
@@ -43,7 +46,7 @@ def flops(embeddings: Tensor, *, across_ranks: bool = False) -> Tensor:
     Paria et al., "Minimizing FLOPs to Learn Efficient Sparse Representations", ICLR 2020,
     arXiv:2004.05665. The probability that entry j is nonzero is relaxed to its mean magnitude.
     """
-    totals = batch_totals(embeddings, across_ranks=across_ranks)
+    totals = batch_totals(embeddings, across_ranks=across_ranks, is_nonnegative=is_nonnegative)
     return (totals.magnitudes[0] / totals.n_rows).square().sum()
 
 

@@ -42,11 +42,21 @@ class BatchRegularizer(nn.Module):
 
 
 class Flops(BatchRegularizer):
-    """The surrogate of the FLOPs per document, `gossamer.learning.flops`, as a module."""
+    """The surrogate of the FLOPs per document, `gossamer.learning.flops`, as a module.
+
+    Parameters
+    ----------
+    is_nonnegative : bool
+        Whether no entry is below 0, as after a ReLU; see `gossamer.learning.flops`.
+    """
+
+    def __init__(self, *, is_nonnegative: bool = False) -> None:
+        super().__init__()
+        self.is_nonnegative = is_nonnegative
 
     def forward(self, embeddings: Tensor, labels: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Return the penalty; errors as in `gossamer.learning.flops`."""
-        return flops(embeddings, across_ranks=self.training)
+        return flops(embeddings, across_ranks=self.training, is_nonnegative=self.is_nonnegative)
 
 
 class L1(BatchRegularizer):

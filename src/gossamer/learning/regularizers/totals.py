@@ -36,6 +36,7 @@ def batch_totals(
     across_ranks: bool,
     with_squares: bool = False,
     min_rows: int = 1,
+    is_nonnegative: bool = False,
 ) -> BatchTotals:
     """Sum the magnitudes of a batch, in float32 at least, also under autocast.
 
@@ -55,6 +56,8 @@ def batch_totals(
         Whether to sum squares too: another pass over the batch.
     min_rows : int
         How many rows the joined batch needs.
+    is_nonnegative : bool
+        Whether no entry is below 0, so that entries are their own magnitudes: saves two passes over the batch.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def batch_totals(
         )
     is_joined = across_ranks and n_ranks() > 1
     # Half precision holds 3 digits: a sum over a batch would lose the small entries.
-    magnitudes = embeddings.abs().to(torch.promote_types(embeddings.dtype, torch.float32))
+    magnitudes = embeddings if is_nonnegative else embeddings.abs()
+    magnitudes = magnitudes.to(torch.promote_types(embeddings.dtype, torch.float32))
     if labels is None:
         classes, table = _of_one_class(magnitudes, with_squares=with_squares)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gossamer.learning.training.health_callback import PREFIX
-from gossamer.learning.training.task import SparseEmbeddingTask
 
 _BAR_WIDTH = 8
 
@@ -53,8 +52,7 @@ class TrainingProgress(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:
         """Move the bar, and show the figures of the history."""
-        assert isinstance(task, SparseEmbeddingTask)
-        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures(task.history))
+        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures(cast(Any, task).history))
 
     def _figures(self, history: list[dict[str, Any]]) -> str:
         """Return the last of each figure, as many as the line has room for beside the steps and the time left."""

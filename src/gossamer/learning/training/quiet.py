@@ -1,5 +1,7 @@
 """What Lightning says that is not for the user of a training run."""
 
+from __future__ import annotations
+
 import logging
 import warnings
 from collections.abc import Iterator

@@ -1,0 +1,186 @@
+"""Write the last records of learning_dense.py into docs/learning.md, and draw its figures."""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, stdev
+
+from learning_figures import draw_all
+from records import RESULTS
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- learning:begin -->", "<!-- learning:end -->"
+T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}  # of Student's distribution, by the number of seeds
+TARGETS = [
+    ("recall@10 after re-ranking 100", "recall_reranked", 0.95, 0.98),
+    ("recall@10, no re-rank", "recall", 0.68, 0.80),
+]
+
+Records = list[dict]
+
+
+def last_records(path: Path) -> Records:
+    """Return the last record of each setting and seed."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return list({(r["part"], r["name"], r.get("target"), r["seed"]): r for r in records}.values())
+
+
+def of(records: Records, part: str) -> Records:
+    return [record for record in records if record["part"] == part]
+
+
+def interval(values: list[float], digits: int = 3) -> str:
+    """Return mean ± half of the 95 % interval of the mean, by Student's t."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    return f"{mean(values):.{digits}f} ± {T_95[len(values)] * stdev(values) / len(values) ** 0.5:.{digits}f}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|--:" * (len(header) - 1) + "|"]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def budget_table(records: Records) -> str:
+    found = of(records, "budgets")
+    names = sorted({r["name"] for r in found}, key=float)
+    keys = ("flops_per_document", "nnz", "r_sub", "recall", "recall_reranked", "hit_rate", "minutes")
+    rows = []
+    for name in names:
+        runs = [r for r in found if r["name"] == name]
+        rows.append([name, str(len(runs)), *(interval([r[key] for r in runs]) for key in keys)])
+    header = ["budget", "seeds", "FLOPs per document", "nnz", "R_sub", "recall@10", "after re-ranking 100",
+              "hit rate@1", "minutes"]  # fmt: skip
+    return table(header, rows)
+
+
+def target_table(records: Records) -> str:
+    """Return what issue 4 asks of these data, and whether it is reached."""
+    strict = [r for r in of(records, "budgets") if r["target"] == 1.0]
+    dense = next(r for r in of(records, "peers") if r["name"] == "dense")
+    rows = []
+    for title, key, must, aim in TARGETS:
+        reached = mean([r[key] for r in strict])
+        rows.append([title, interval([r[key] for r in strict]), f"≥ {must}", f"≥ {aim}", verdict(reached, must, aim)])
+    gaps = [r["hit_rate"] - dense["hit_rate"] for r in strict]
+    rows.append(
+        ["hit rate@1 less the dense rows' own", interval(gaps), "≥ −0.01", "≥ 0", verdict(mean(gaps), -0.01, 0.0)]
+    )
+    evenness = [r["r_sub"] for r in strict]
+    rows.append(["R_sub", interval(evenness), "≤ 1.3", "≤ 1.15", verdict(-mean(evenness), -1.3, -1.15)])
+    for step in of(records, "step"):
+        ratio = step["ratio"]
+        rows.append(
+            [
+                "step time with the regularizer / without",
+                f"{ratio:.3f}",
+                "≤ 1.05",
+                "≤ 1.02",
+                verdict(-ratio, -1.05, -1.02),
+            ]
+        )
+    for title, part, key, sign in (
+        ("budgets at which FLOPs beat ℓ1: hit rate@1 at equal FLOPs", "equal-flops", "hit_rate", 1),
+        ("the same: R_sub at equal nonzeros", "equal-nnz", "r_sub", -1),
+    ):
+        found = {(r["name"], r["target"]): sign * r[key] for r in of(records, part)}
+        pairs = [(found["flops", target], found["l1", target]) for name, target in found if name == "flops"]
+        n_won = sum(ours > theirs for ours, theirs in pairs)
+        if pairs:
+            rows.append([title, f"{n_won} of {len(pairs)}", "≥ 4", "5", verdict(n_won, 4, 5)])
+    most = max(r["flops_per_document"] for r in strict)
+    return table([f"at most {most:.3f} FLOPs per document", "reached", "must", "aim", ""], rows)
+
+
+def verdict(reached: float, must: float, aim: float) -> str:
+    return "aim" if reached >= aim else "must" if reached >= must else "**missed**"
+
+
+def objective_table(records: Records) -> str:
+    keys = ("flops_per_document", "r_sub", "recall", "recall_reranked", "hit_rate")
+    rows = [[r["name"], *(f"{r[key]:.3f}" for key in keys), str(r["steps"])] for r in of(records, "objectives")]
+    header = ["objective", "FLOPs per document", "R_sub", "recall@10", "after re-ranking 100", "hit rate@1", "steps"]
+    return table(header, rows)
+
+
+def regularizer_table(records: Records) -> str:
+    found = {(r["name"], r["target"]): r for r in of(records, "equal-flops")}
+    even = {(r["name"], r["target"]): r for r in of(records, "equal-nnz")}
+    names = ("flops", "l1", "none")
+    rows = []
+    for target in sorted({target for _, target in found}):
+        nnz = 64 * target**0.5
+        rates = [f"{found[name, target]['hit_rate']:.3f}" for name in names]
+        ratios = [f"{even[name, nnz]['r_sub']:.2f}" for name in names]
+        rows.append([f"{target:g}", *rates, f"{nnz:.0f}", *ratios])
+    header = [
+        "FLOPs per document",
+        *(f"hit rate@1, {name}" for name in names),
+        "nnz",
+        *(f"R_sub, {name}" for name in names),
+    ]
+    return table(header, rows)
+
+
+def peer_table(records: Records) -> str:
+    one = [r for r in of(records, "budgets") if r["seed"] == 0]
+    rows = [
+        *({**r, "name": f"**Sparsifier, budget {r['name']}**"} for r in one),
+        *of(records, "peers"),
+    ]  # fmt: skip
+    keys = ("recall", "recall_reranked", "hit_rate")
+    lines = [
+        [
+            r["name"],
+            f"{r['bytes_per_document']:,.0f}",
+            f"{r['flops_per_document']:.3g}",
+            *(f"{r[key]:.3f}" for key in keys),
+        ]
+        for r in sorted(rows, key=lambda r: -r["bytes_per_document"])
+    ]
+    header = ["rows", "bytes per document", "FLOPs per document", "recall@10", "after re-ranking 100", "hit rate@1"]
+    return table(header, lines)
+
+
+def dimension_table(records: Records) -> str:
+    keys = ("flops_per_document", "nnz", "recall", "recall_reranked", "hit_rate", "minutes")
+    rows = [[f"{r['dim']:,}", *(f"{r[key]:.3f}" for key in keys)] for r in of(records, "dimensions")]
+    header = ["dim", "FLOPs per document", "nnz", "recall@10", "after re-ranking 100", "hit rate@1", "minutes"]
+    return table(header, rows)
+
+
+SECTIONS = [
+    ("What was asked for", target_table, "peers"),
+    ("Budgets", budget_table, "budgets"),
+    ("Objectives", objective_table, "objectives"),
+    ("FLOPs against ℓ1", regularizer_table, "equal-flops"),
+    ("Dimensions", dimension_table, "dimensions"),
+    ("Peers", peer_table, "peers"),
+]
+
+
+def write(records: Records, page: Path, figures: list[tuple[str, str]]) -> None:
+    """Replace what is between the markers."""
+    commits = ", ".join(f"`{commit}`" for commit in sorted({r["commit"] for r in records}))
+    parts = [f"Records of commit {commits} on {records[-1]['cpu']}, one thread."]
+    for title, make, needed in SECTIONS:
+        if of(records, needed):
+            parts += [f"### {title}", make(records)]
+    parts += [f"![{title}](figures/{file})" for title, file in figures]
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=Path, default=RESULTS / "learning_dense.jsonl")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    options = parser.parse_args()
+    records = last_records(options.records)
+    write(records, options.docs / "learning.md", draw_all(records, options.docs / "figures"))
+    print(target_table(records))
+
+
+if __name__ == "__main__":
+    main()
