@@ -9,7 +9,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-engines bench-budget bench-learning soak-engine clean
+.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -31,6 +31,9 @@ bench-scan: .venv/ready
 
 bench-calls: .venv/ready
 	$(BIN)/python benchmarks/search_calls.py
+
+bench-first: .venv/ready
+	$(BIN)/python benchmarks/first_answer.py
 
 # Compares 200,000 drawn searches with the reference, to the bit.
 soak-engine: .venv/ready

@@ -259,7 +259,12 @@ def test_a_saved_sparsifier_is_the_same_bit_for_bit(fitted, folder, dense):
     assert read.fingerprint == fitted.fingerprint
     assert read.metrics_ == fitted.metrics_
     assert (read.transform(dense) != fitted.transform(dense)).nnz == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "config.json",
+        "metrics.json",
+        "model.safetensors",
+    ]
     assert pickle.loads(pickle.dumps(read)).fingerprint == fitted.fingerprint
 
 
