@@ -62,7 +62,7 @@ def test_codes_are_never_below_the_extremes_and_less_than_a_step_above(rng, draw
     block_size=st.sampled_from([8, 32, 64]),
     window=st.sampled_from([1, 8, 64, 1 << 16]),
     k=st.sampled_from([1, 2, 10, 100, 2000]),
-    min_score=st.sampled_from([0.0, 0.0, 1e-45, 0.5, 30.0, np.inf]),
+    min_score=st.sampled_from([0.0, 0.0, 2.0**-149, 0.5, 30.0, np.inf]),
     share=st.sampled_from([0.0, 0.6]),
     order=st.sampled_from(["as it is", "reversed", "shuffled"]),
     step=st.sampled_from([1, 100]),
