@@ -132,7 +132,7 @@ def around(rows: sp.csr_array, members: NDArray, seeds: NDArray, head_size: int,
     dim = rows.shape[1]
     centroids = ordering._Rows(*ordering._means(*csr, seeds, np.arange(k, dtype=np.int32), k, dim, 64))
     for _ in range(iterations):
-        nearest, _ = ordering._find_nearest(csr, members, dim, centroids, head_size, 1)
+        nearest, _, _ = ordering._find_nearest(csr, members, dim, centroids, head_size, 1)
         centroids = ordering._Rows(*ordering._means(*csr, members, nearest, k, dim, 64))
     return ordering._find_nearest(csr, members, dim, centroids, head_size, 1)[0]
 

@@ -161,7 +161,8 @@ def test_weights_are_rounded_up_to_integers_whose_products_fit_31_bits(rng):
 @pytest.mark.parametrize("effort", [1.0, 0.7, 0.3])
 def test_with_less_effort_scores_are_true_and_none_is_lost_above_the_best_bound(rng, effort, min_score):
     documents, searched = clustered(rng, n=3000, n_classes=100)
-    for options in ({"block_size": 32}, {"share": 0.5}):
+    shuffled = {"block_size": 32, "share": 0.5, "order": rng.permutation(3000)}  # needs a scan
+    for options in ({"block_size": 32}, {"share": 0.5}, shuffled):
         plan = Plan(documents, **options)
         doc_ids, scores = plan.search(searched, 10, min_score=min_score, effort=effort)
         exact_ids, exact = reference_search(Rows("", documents, searched), 3000, min_score, None)

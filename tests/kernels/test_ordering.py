@@ -134,12 +134,20 @@ def test_the_rows_are_not_modified(rng):
         np.testing.assert_array_equal(array, before)
 
 
-def test_many_rows_are_ordered_again_in_pieces(rng, monkeypatch):
+def test_of_many_rows_those_close_to_no_centroid_get_others(rng, monkeypatch):
     rows, labels = planted_rows(rng, 6000, n_classes=300)
     monkeypatch.setattr(ordering, "_MOST_CENTROIDS", 64)
     changes = np.count_nonzero(np.diff(labels[order_rows(*csr(rows), rows.dim)]))
     monkeypatch.setattr(ordering, "_MOST_ROWS", 2000)
-    monkeypatch.setattr(ordering, "_PIECE", 1000)
     order = order_rows(*csr(rows), rows.dim)
     assert_permutation(order, 6000)
     assert np.count_nonzero(np.diff(labels[order])) < 0.7 * changes
+
+
+@pytest.mark.parametrize("close", [0.0, 2.0])
+def test_many_rows_are_ordered_whether_all_or_none_are_close_to_a_centroid(rng, monkeypatch, close):
+    rows, _ = planted_rows(rng, 3000, n_classes=300)
+    monkeypatch.setattr(ordering, "_MOST_CENTROIDS", 64)
+    monkeypatch.setattr(ordering, "_MOST_ROWS", 500)
+    monkeypatch.setattr(ordering, "_CLOSE", np.float32(close))
+    assert_permutation(order_rows(*csr(rows), rows.dim), 3000)

@@ -33,7 +33,17 @@ from gossamer.kernels.bounds import (
 )
 from gossamer.kernels.postings import find_list
 from gossamer.kernels.prefetch import prefetch
-from gossamer.kernels.queries import COUNT, LOWEST, NORM, SHARE, THRESHOLD, WORK, choose_steps, n_entries_for, prepare
+from gossamer.kernels.queries import (
+    COUNT,
+    LOWEST,
+    NORM,
+    SHARE,
+    THRESHOLD,
+    WORK,
+    choose_steps,
+    n_entries_to_add,
+    prepare,
+)
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
 from gossamer.kernels.topk import write_best
 from gossamer.kernels.window_scan import room_for_entries, search_window, take_entries
@@ -221,10 +231,8 @@ def _search_sums(
     block_cost = _BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs
     scan_cost = state[WORK] * n_row_windows
     add_cost = scan_cost * block_lists[5].size / rows[1].size
-    is_set, is_split, n_used, n_best, n_open = threshold > min_score, state[SHARE] > 0, used.size, 0, 0
-    if is_split:
-        goal = np.float64(threshold) if is_set else max(np.float64(threshold), split[1] * state[NORM] * radius)
-        n_used = n_entries_for(rests, state[SHARE] * goal / radius)
+    is_set, is_split, n_best, n_open = threshold > min_score, state[SHARE] > 0, 0, 0
+    n_used = n_entries_to_add(state, rests, split[1], threshold, min_score, radius)
     while True:
         rest, fold = constant_and_fold(rests, n_used, radius, _USUAL_REST)
         scale = steps, most, n_shared, rest, split[2], max(min_score, np.float32(0))
@@ -259,9 +267,12 @@ def _search_sums(
             threshold, n, ranks,
         )  # fmt: skip
     else:
-        # The scan finds again what was found here; what the threshold has become is all it needs to know.
+        # The scan finds again what was found here; what the threshold has become is all it needs to know. With less
+        # effort it would pass over what raised the threshold.
         ranks[:n_kept] = kept
         n = n_kept
+        if split[2] < 1:
+            threshold = np.float32(state[THRESHOLD])
     sums[:] = 0
     clear(queries, list_dims, q, dense)
     clear(queries, list_dims, q, weights[0])

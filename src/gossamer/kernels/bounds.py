@@ -220,12 +220,14 @@ def best_units(sums, limit, members, first, best):
         for member in members:
             n, limit = _keep_unit(sums, limit, np.int64(member) - first, best, n)
     else:
-        limit = max(limit, _below_best(sums, k))
-        for start in range(0, sums.size, LANES):
-            end = min(start + LANES, sums.size)
-            if end - start < LANES or exceeding(sums, start, sums.dtype.type(limit)) != 0:
-                for unit in range(start, end):
-                    n, limit = _keep_unit(sums, limit, unit, best, n)
+        limit, n_whole = max(limit, _below_best(sums, k)), sums.size - sums.size % LANES
+        for start in range(0, n_whole, LANES):
+            mask = exceeding(sums, start, sums.dtype.type(limit))
+            while mask != 0:
+                n, limit = _keep_unit(sums, limit, start + lowest_bit(mask), best, n)
+                mask &= mask - np.uint64(1)
+        for unit in range(n_whole, sums.size):
+            n, limit = _keep_unit(sums, limit, unit, best, n)
     if n > k:
         select_best(best[:n], k)
     return min(n, k)

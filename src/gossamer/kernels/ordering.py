@@ -1,7 +1,8 @@
 """An order of the rows of a sparse matrix in which similar rows are neighbours, found without labels.
 
 Rows are grouped around centroids, the centroids are ordered by the same method until few are left, which are
-chained by similarity, and the rows of a group are ordered by their second-nearest centroid.
+chained by similarity, and the rows of a group are ordered by their second-nearest centroid. There are only so many
+centroids at a time: of very many rows, those that are close to none wait for another round, with centroids of theirs.
 
 - An entry counts with the square root of its absolute value, in rows and centroids scaled to unit length (the
   Bhattacharyya coefficient, 1943): blocks of rows cost what they have in distinct dimensions, so that sharing an
@@ -26,8 +27,9 @@ from gossamer.kernels import call, jit
 
 _ROWS_PER_CENTROID = 16
 _MOST_CENTROIDS = 3 << 13  # their ids are uint16
-_MOST_ROWS = 1 << 21  # of more rows, pieces of neighbours are ordered again, each around its own centroids
-_PIECE = 1 << 20
+_MOST_ROWS = 1 << 21  # more rows take several rounds, of other centroids, for what is close to none of those before
+_CLOSE = np.float32(0.6)  # similarity to a centroid
+_FEW_FAR, _MOST_FAR = 1 / 16, 0.9  # of all rows, and of those of a round: no other round if fewer, or more, are far
 _PROBED = 8192  # sampled rows whose heads are tried
 _SAMPLE = 6  # sampled rows per centroid
 _CHAINED = 256  # so few rows are compared each with each
@@ -64,9 +66,6 @@ def order_rows(
     rows, rng = _Rows(indptr, dims, values), np.random.default_rng(seed)
     is_empty = np.diff(indptr) == 0
     order = _order(rows, np.flatnonzero(~is_empty).astype(np.int32), dim, rng, n_threads)
-    if order.size > _MOST_ROWS:
-        for piece in np.array_split(order, -(-order.size // _PIECE)):
-            piece[:] = _order(rows, np.sort(piece), dim, rng, n_threads)
     return np.concatenate([order, np.flatnonzero(is_empty).astype(np.int32)])
 
 
@@ -78,6 +77,42 @@ def _order(
     if members.size <= _CHAINED:
         call(_chain, *rows, members, dim, ordered)
         return ordered
+    centroids, nearest, second = _group(rows, members, dim, rng, n_threads)
+    k = centroids.indptr.size - 1
+    places = np.full(k + 1, k, np.int32)
+    places[_order(centroids, np.arange(k, dtype=np.int32), dim, rng, n_threads)] = np.arange(k)
+    call(_sort, members, places[nearest], places[second], k, ordered)
+    return ordered
+
+
+def _group(
+    rows: _Rows, members: NDArray[np.int32], dim: int, rng: np.random.Generator, n_threads: int
+) -> tuple[_Rows, NDArray[np.int32], NDArray[np.int32]]:
+    """Return centroids, and the nearest and the second-nearest of each member; their number stands for none."""
+    nearest, second = np.empty_like(members), np.empty_like(members)
+    rounds, n_before, waiting = [], 0, np.arange(members.size)
+    while True:
+        left = members[waiting]
+        centroids, head_size = _find_centroids(rows, left, dim, rng, n_threads)
+        found, runner_up, similarity = _find_nearest(rows, left, dim, centroids, head_size, n_threads)
+        k = centroids.indptr.size - 1
+        is_none = found == k, runner_up == k
+        found, runner_up = found + np.int32(n_before), runner_up + np.int32(n_before)
+        found[is_none[0]], runner_up[is_none[1]] = -1, -1
+        nearest[waiting], second[waiting] = found, runner_up
+        rounds.append(centroids)
+        n_before += k
+        waiting = waiting[similarity < _CLOSE]
+        if members.size <= _MOST_ROWS or waiting.size < members.size * _FEW_FAR or waiting.size > left.size * _MOST_FAR:
+            break
+    nearest[nearest < 0] = second[second < 0] = n_before
+    return _joined(rounds), nearest, second
+
+
+def _find_centroids(
+    rows: _Rows, members: NDArray[np.int32], dim: int, rng: np.random.Generator, n_threads: int
+) -> tuple[_Rows, int]:
+    """Return centroids of some rows, and how large heads may be."""
     most = min(members.size // _ROWS_PER_CENTROID, _MOST_CENTROIDS)
     sample = rng.choice(members, _SAMPLE * most, replace=False)
     mean_length = float((rows.indptr[sample + 1] - rows.indptr[sample]).mean())
@@ -86,13 +121,15 @@ def _order(
     k = leaders.size
     centroids = _Rows(*_means(*rows, leaders, np.arange(k, dtype=np.int32), k, dim, longest))
     sample.sort()
-    nearest, _ = _find_nearest(rows, sample, dim, centroids, head_size, n_threads)
-    centroids = _Rows(*_means(*rows, sample, nearest, k, dim, longest))
-    nearest, second = _find_nearest(rows, members, dim, centroids, head_size, n_threads)
-    places = np.full(k + 1, k, np.int32)
-    places[_order(centroids, np.arange(k, dtype=np.int32), dim, rng, n_threads)] = np.arange(k)
-    call(_sort, members, places[nearest], places[second], k, ordered)
-    return ordered
+    nearest, _, _ = _find_nearest(rows, sample, dim, centroids, head_size, n_threads)
+    return _Rows(*_means(*rows, sample, nearest, k, dim, longest)), head_size
+
+
+def _joined(rounds: list[_Rows]) -> _Rows:
+    """Return the rows of all rounds, one after the other."""
+    lengths = np.concatenate([np.diff(each.indptr) for each in rounds])
+    dims, values = (np.concatenate(arrays) for arrays in zip(*(each[1:] for each in rounds), strict=True))
+    return _Rows(np.append(0, np.cumsum(lengths)), dims, values)
 
 
 def _choose_leaders(
@@ -118,21 +155,26 @@ def _choose_leaders(
 
 def _find_nearest(
     rows: _Rows, members: NDArray[np.int32], dim: int, centroids: _Rows, head_size: int, n_threads: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the nearest and the second-nearest centroid of each member; their number stands for none."""
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Return the nearest and the second-nearest centroid of each member, and its similarity to the nearest.
+
+    The number of centroids stands for none.
+    """
     each = np.arange(centroids.indptr.size - 1, dtype=np.int32)
     lists = _invert(dim, *_heads(*centroids, each, head_size))
     vectors = _heads(*centroids, each, _LONGEST_CENTROID)
     nearest, second = np.empty_like(members), np.empty_like(members)
+    similarity = np.empty(members.size, np.float32)
 
     def assign(part: slice) -> None:
-        call(_assign, *rows, members[part], dim, head_size, *lists, *vectors, nearest[part], second[part])
+        results = nearest[part], second[part], similarity[part]
+        call(_assign, *rows, members[part], dim, head_size, *lists, *vectors, *results)
 
     bounds = [members.size * i // n_threads for i in range(n_threads + 1)]
     parts = [slice(bounds[i], bounds[i + 1]) for i in range(n_threads)]
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(assign, parts))
-    return nearest, second
+    return nearest, second, similarity
 
 
 @jit
@@ -289,9 +331,9 @@ def _take_candidates(offsets, ids, head, bound, sums, candidates):
 @jit
 def _assign(
     indptr, dims, values, members, dim, head_size, offsets, ids, list_weights,
-    starts, features, weights, nearest, second,
+    starts, features, weights, nearest, second, similarity,
 ):  # fmt: skip
-    """Write the nearest and the second-nearest centroid of each member."""
+    """Write the nearest and the second-nearest centroid of each member, and its similarity to the nearest."""
     none = starts.size - 1
     sums, row_weights = np.zeros(none, np.float32), np.zeros(2 * dim, np.float32)
     head, head_weights = np.empty(head_size + 1, np.int32), np.empty(head_size + 1, np.float32)
@@ -316,6 +358,7 @@ def _assign(
                 best, nearest[i] = score, c
             elif score > runner_up:
                 runner_up, second[i] = score, c
+        similarity[i] = best / np.sqrt(_total(row_values))
         for p in range(row_dims.size):
             row_weights[_feature(row_dims[p], row_values[p])] = 0
 

@@ -7,8 +7,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gossamer.kernels import jit
-
 
 def _prefetch_signature(_context, array, place):
     """Give the type and the code of a request to the cache for ``array[place]``; any place is allowed."""
@@ -26,12 +24,3 @@ def _prefetch_signature(_context, array, place):
 
 
 prefetch: Any = intrinsic(_prefetch_signature)
-
-
-@jit
-def fetch_postings(ids, values, first, count):
-    """Ask the cache for ``count`` postings from ``first`` on, of which there may be fewer."""
-    for p in range(first, first + count, 32):
-        prefetch(ids, p)
-        prefetch(values, p)
-        prefetch(values, p + 16)

@@ -76,6 +76,20 @@ def sort_entries(first, last, q, values, query_lists, list_dims, lengths, entrie
 
 
 @jit
+def n_entries_to_add(state, rests, expected, threshold, min_score, radius):
+    """Return how many entries of a query to add up: all, but for those that a split leaves out.
+
+    Until documents have set a threshold, one is expected: ``expected`` of the largest possible score.
+    """
+    if state[SHARE] <= 0:
+        return rests.size - 1
+    goal = np.float64(threshold)
+    if threshold <= min_score:
+        goal = max(goal, expected * state[NORM] * radius)
+    return n_entries_for(rests, state[SHARE] * goal / radius)
+
+
+@jit
 def n_entries_for(rests, most):
     """Return how many entries to add so that the norm of the rest is at most ``most``."""
     low, high = 0, rests.size - 1

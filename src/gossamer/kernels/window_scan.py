@@ -29,13 +29,12 @@ from gossamer.kernels.queries import (
     COUNT,
     LOWEST,
     MOST,
-    NORM,
     SHARE,
     SHARED,
     STEPS,
     THRESHOLD,
     WORK,
-    n_entries_for,
+    n_entries_to_add,
     prepare,
 )
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
@@ -152,10 +151,7 @@ def _search_sums(
     is_set = threshold > min_score  # by documents found before, though they may have to be found again
     # Where bounds of 0 count, documents with no posting must not pass for documents with a bound of 0.
     is_marked, is_split = min_score < 0 or steps == 0, state[SHARE] > 0
-    n_used = used.size
-    if is_split:
-        goal = np.float64(threshold) if is_set else max(np.float64(threshold), split[1] * state[NORM] * radius)
-        n_used = n_entries_for(rests, state[SHARE] * goal / radius)
+    n_used = n_entries_to_add(state, rests, split[1], threshold, min_score, radius)
     n_best = 0
     while True:
         rest, fold = constant_and_fold(rests, n_used, radius, _USUAL_REST)
