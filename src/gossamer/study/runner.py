@@ -7,6 +7,7 @@ its reason, and the others go on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -71,7 +72,7 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
     """
     on_progress = on_progress or _no_progress
     vectors = read_vectors(config)
-    settings = {**config.as_json(), "digest": vectors.digest}
+    settings = {**config.as_json(), "digest": vectors.digest, "files": _digests(config)}
     records = _open_folder(out, settings)
     n_resumed = len(records)
     for seed in config.seeds:
@@ -84,6 +85,17 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
                 _write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
+
+
+def _digests(config: StudyConfig) -> dict[str, str | None]:
+    """Return the SHA-256 of each file that a method takes; None where there is none, and the method will fail."""
+    digests: dict[str, str | None] = {}
+    for path in (path for method in config.methods for path in method.given_files):
+        digests[str(path)] = None
+        if path.is_file():
+            with path.open("rb") as file:
+                digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -157,7 +169,8 @@ def _built(prepared: Prepared, k: int) -> Built:
 
 
 def _settings(method: MethodConfig) -> dict[str, Any]:
-    return {"settings": dict(method.settings), "rerank": method.rerank}
+    curve = method.curve or method.name + (", re-ranked" if method.rerank else "")
+    return {"settings": dict(method.settings), "rerank": method.rerank, "curve": curve}
 
 
 def _figures(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:
