@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gossamer import SparseEmbeddings
+from gossamer.baselines.flat import FlatSearcher
 from gossamer.baselines.lsh import LshSearcher
 from gossamer.catalog import Catalog
 from gossamer.datasets.embedding_files import write_dense, write_sparse
@@ -25,7 +26,7 @@ from gossamer.errors import (
 )
 from gossamer.study import runner, summary
 from gossamer.study.config import StudyConfig, default_methods, read_config
-from gossamer.study.methods import GIVEN, METHODS, MethodConfig
+from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
 from gossamer.study.runner import RECORDS, run_study
 from gossamer.study.summary import FIGURE, REPORT, TABLE, table
 
@@ -478,3 +479,45 @@ def test_queries_of_their_own_are_drawn_by_seed(labeled, monkeypatch):
 
 def test_more_neighbours_have_more_candidates():
     assert {method.rerank for method in default_methods(1000, 16, k=80)} == {None, 160}
+
+
+def test_a_method_that_fails_late_ends_no_study(tmp_path, vectors, monkeypatch):  # noqa: ARG001
+    class Late(FlatSearcher):
+        def search(self, queries, k=10):
+            if len(queries) > 1 and self.n_docs > 300:
+                raise MemoryError("no room for a batch")
+            return super().search(queries, k)
+
+    class Unjudged(FlatSearcher):
+        def search(self, queries, k=10):
+            found = super().search(queries, k)
+            return found._replace(doc_ids=found.doc_ids + 1000)
+
+    broken = {"lsh": Method(Late), "hnsw": Method(Unjudged)}
+    monkeypatch.setattr("gossamer.study.methods.METHODS", {**METHODS, **broken})
+    config = StudyConfig(
+        protocol="nearest-neighbours",
+        documents=tmp_path / "vectors.npy",
+        methods=tuple(MethodConfig(name=name) for name in ("lsh", "hnsw", "exhaustive")),
+        n_queries=5,
+        rounds=1,
+    )
+    late, unjudged, sound = run_study(config, tmp_path / "out").records
+    assert (late["status"], late["error"]) == ("failed", "MemoryError: no room for a batch")
+    assert (unjudged["status"], unjudged["error"].split(":")[0]) == ("failed", "IndexError")
+    assert (sound["status"], sound["speed_up"]) == ("done", 1)
+
+
+def test_every_kind_of_method_is_rehearsed_on_few_rows_before_its_clock(config, tmp_path, monkeypatch):
+    built = []
+    prepare = runner.prepare
+
+    def watched(method, rows, **settings):
+        built.append((method.name, len(rows.documents)))
+        return prepare(method, rows, **settings)
+
+    monkeypatch.setattr(runner, "_REHEARSED", 50)
+    monkeypatch.setattr(runner, "prepare", watched)
+    run_study(config, tmp_path / "out")
+    names = ["exhaustive", "pca", "lsh", "sparse", "sparse"]
+    assert built == [(name, n) for n in (50, 400, 400) for name in names]
