@@ -11,7 +11,7 @@ import numpy as np
 
 from gossamer.arrays import AnyArray, DoubleArray, TextArray
 from gossamer.errors import DataError
-from gossamer.metrics import hit_rate_at_k, precision_at_k
+from gossamer.metrics import count_same_label, hit_rate_at_k, precision_at_k
 from gossamer.results import Searcher, SearchResult, check_count, empty_result, excluding_self
 
 _QUERIES_PER_REPORT = 500
@@ -178,10 +178,7 @@ def judge(
     """
     if own_ids is not None:
         found = excluding_self(found, own_ids)
-    classes, counts = np.unique(document_labels, return_counts=True)
-    n_right = dict(zip(classes.tolist(), counts.tolist(), strict=True))
-    own = 0 if own_ids is None else 1
-    answerable = np.array([n_right.get(label, 0) > own for label in query_labels.tolist()], bool)
+    answerable = count_same_label(query_labels, document_labels) > (0 if own_ids is None else 1)
     if not answerable.any():
         raise DataError("labels: expected a query that shares its label with another document; there is none")
     doc_ids, labels = found.doc_ids[answerable], query_labels[answerable]
