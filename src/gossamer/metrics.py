@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gossamer.arrays import AnyArray, DoubleArray, IntArray
+from gossamer.arrays import AnyArray, DoubleArray, IntArray, OffsetArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import ArgumentError, ShapeError
 from gossamer.results import NO_DOCUMENT, check_k
@@ -74,6 +74,17 @@ def same_label(doc_ids: IntArray, query_labels: AnyArray, document_labels: AnyAr
     right: AnyArray = np.equal(document_labels[found], query_labels[:, None])
     right &= found != NO_DOCUMENT
     return right
+
+
+def count_same_label(query_labels: AnyArray, document_labels: AnyArray) -> OffsetArray:
+    """Return how many documents share each query's label, shape (n_queries,).
+
+    >>> count_same_label(np.array(["b", "z"]), np.array(["a", "b", "b"]))
+    array([2, 0])
+    """
+    classes, counts = np.unique(document_labels, return_counts=True)
+    n_of_class = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    return np.array([n_of_class.get(label, 0) for label in np.asarray(query_labels).tolist()], np.int64)
 
 
 def item_recall_at_k(doc_ids: IntArray, held_out: Sequence[AnyArray], k: int) -> float:

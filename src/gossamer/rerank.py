@@ -191,11 +191,32 @@ class TwoStageSearcher:
         for first in range(0, max(len(queries), 1), _QUERIES_PER_BLOCK):
             block = queries[first : first + _QUERIES_PER_BLOCK]
             first_stage = self.index.search(block.sparse, n_candidates, min_score=min_score, n_threads=n_threads)
-            for row, (doc_ids, query) in enumerate(zip(first_stage.doc_ids, block.dense, strict=True), first):
-                best, scores = in_dense_order(doc_ids[doc_ids >= 0], query, self.rerank)
-                found.doc_ids[row, : best.size] = best[:k]
-                found.scores[row, : best.size] = scores[:k]
+            rows = slice(first, first + len(block))
+            ordered = best_candidates(first_stage.doc_ids, block.dense, self.rerank, k=k)
+            found.doc_ids[rows], found.scores[rows] = ordered
         return found
+
+
+def best_candidates(doc_ids: IntArray, queries: FloatArray, rerank: AnyArray, *, k: int) -> SearchResult:
+    """Return the k candidates of largest dense score for each query, as `in_dense_order` orders them.
+
+    Parameters
+    ----------
+    doc_ids : array, shape (n_queries, n), int32
+        The candidates of each query, without duplicates, in any order; -1 where there is none.
+    queries : array, shape (n_queries, dense_dim), float32
+        The dense embeddings of the queries.
+    rerank : array, shape (n_docs, dense_dim), float16 or float32
+        Those of the documents.
+    k : int
+        How many.
+    """
+    found = empty_result(len(queries), k)
+    for row, (candidates, query) in enumerate(zip(doc_ids, queries, strict=True)):
+        best, scores = in_dense_order(candidates[candidates >= 0], query, rerank)
+        found.doc_ids[row, : best.size] = best[:k]
+        found.scores[row, : best.size] = scores[:k]
+    return found
 
 
 def in_dense_order(doc_ids: IntArray, query: FloatArray, rerank: AnyArray) -> tuple[IntArray, FloatArray]:

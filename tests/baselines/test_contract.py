@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gossamer import TwoStageQueries
+from gossamer.baselines import product_quantization
 from gossamer.baselines.exhaustive import ExhaustiveSearcher
 from gossamer.baselines.flat import FlatSearcher
 from gossamer.baselines.hash_table import HashTableSearcher, k_of_d_codes
@@ -45,8 +46,6 @@ class Case:
     open_recall: float = 1.0
     scores_are_true: bool = False
     """Whether scores are inner products of the embeddings, wide open."""
-    is_dense_scan: bool = True
-    """Whether every document is found where k allows."""
 
     def build(self, documents, setting=-1):
         return self.kind(documents, **self.settings[setting])
@@ -166,8 +165,8 @@ def test_documents_that_are_equal_are_ordered_by_doc_id(name, case, rng):
 
 
 def test_missing_results_are_marked(name, rng):
-    documents = unit_rows(rng, 3)
-    found = few(name, documents).search(unit_rows(rng, 2), k=5)
+    documents, queries = np.abs(unit_rows(rng, 3)), np.abs(unit_rows(rng, 2))  # all score above 0
+    found = few(name, documents).search(queries, k=5)
     assert (found.doc_ids[:, 3:] == -1).all()
     assert (found.scores[:, 3:] == -np.inf).all()
     assert sorted(found.doc_ids[0, :3].tolist()) == [0, 1, 2]
@@ -237,6 +236,10 @@ def test_bad_input_is_refused(name, case, rng):
         (PcaSearcher, {"width": 17}, "width: expected at most 16, .*; got 17"),
         (PcaSearcher, {"width": 12, "n_training_rows": 10}, "and 10 rows to learn from"),
         (LshSearcher, {"n_bits": 0}, "n_bits: expected a whole number of at least 1; got 0"),
+        (HnswSearcher, {"n_links": 1}, "n_links: expected at least 2; got 1"),
+        (HnswSearcher, {"n_links": 0}, "n_links: expected a whole number of at least 1; got 0"),
+        (HnswSearcher, {"build_effort": 0}, "build_effort: expected a whole number of at least 1; got 0"),
+        (HnswSearcher, {"search_effort": -1}, "search_effort: expected a whole number of at least 1; got -1"),
         (ProductQuantizationSearcher, {"n_parts": 5}, "n_parts: expected a divisor of dim 16; got 5"),
         (ProductQuantizationSearcher, {"n_parts": 4, "bits_per_part": 9}, "bits_per_part: expected 1 to 8; got 9"),
         (ProductQuantizationSearcher, {"n_parts": 4}, "bits_per_part: its 256 centroids .*; got 30"),
@@ -299,9 +302,28 @@ def test_thresholding_keeps_the_largest_magnitudes_with_their_signs():
     rows = np.float32([[0.1, -0.9, 0.2, 0.2], [0, 0, 0, 5]])
     kept = keep_largest(rows, 2, name="rows")
     np.testing.assert_array_equal(kept.to_dense(), np.float32([[0, -0.9, 0.2, 0], [0, 0, 0, 5]]))
-    found = ThresholdedSearcher(np.float32([[1, 5], [-2, 1]]), nnz_per_row=1).search(np.float32([[3, 1]]), k=2)
-    assert found.doc_ids.tolist() == [[1, -1]]  # document 0 keeps dimension 1 alone, the query dimension 0
-    assert found.scores.tolist() == [[-6, -np.inf]]
+    searcher = ThresholdedSearcher(np.float32([[1, 5], [-2, 1]]), nnz_per_row=1)
+    # Document 0 keeps dimension 1 alone, the queries dimension 0; below 0 nothing is found.
+    found = searcher.search(np.float32([[-3, 1], [3, 1]]), k=2)
+    assert found.doc_ids.tolist() == [[1, -1], [-1, -1]]
+    assert found.scores.tolist() == [[6, -np.inf], [-np.inf, -np.inf]]
+
+
+def test_a_thresholded_query_of_too_many_entries_is_refused_before_the_build(monkeypatch):
+    monkeypatch.setattr("gossamer.baselines.thresholded.InvertedIndex", None)
+    with pytest.raises(ConfigError, match="nnz_per_query: expected at most dim = 2; got 3"):
+        ThresholdedSearcher(np.ones((2, 2), np.float32), nnz_per_row=1, nnz_per_query=3)
+
+
+@pytest.mark.parametrize(("n_lists", "n_rows"), [(4, 16_384), (500, 19_500)])
+def test_more_lists_are_learned_from_more_rows(n_lists, n_rows, rng, monkeypatch):
+    pytest.importorskip("faiss")
+    drawn = []
+    monkeypatch.setattr(
+        product_quantization, "draw_training_rows", lambda rows, n, **_: drawn.append(n) or rows[: n_lists + 1]
+    )
+    IvfPqSearcher(unit_rows(rng, 600), n_lists=n_lists, n_probes=1, n_parts=1, bits_per_part=1)
+    assert drawn == [n_rows]
 
 
 def test_a_hash_table_scores_every_document_that_shares_a_bucket_and_no_other(rng):

@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -114,6 +115,8 @@ def test_what_a_pickle_would_call_is_named():
         b"\x80\x02cnumpy\ndtype\nU\x02O8K\0K\x01\x87R.",  # a call of dtype, not of an array
         b"\x80\x02]q\x01h\x01a.",  # a list that holds itself
         b"\x80\x02}(](ee" + b"K\x01u.",
+        b"\x80\x02(\x85K\x01t.",  # a mark within a tuple
+        b"\x80\x02}K\x01K\x02s.",  # a key that is no string
         b"\x80\x02cos\nsystem\nU\x04true\x85R.",
     ],
 )
@@ -125,6 +128,23 @@ def test_damaged_and_strange_pickles_are_refused(data):
 def test_a_thing_in_many_places_is_not_copied_without_end():
     doubled = b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60))
     assert len(read_plain_pickle(b"\x80\x02(]q\x00" + doubled + b"t.", name="test")) == 61
+
+
+def test_keys_and_marks_take_no_time_without_end():
+    nested = b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(60))  # its hash would take 2 to the 60 steps
+    with pytest.raises(FormatError, match="tuple in the place of a str"):
+        read_plain_pickle(b"\x80\x02)q\x00" + nested + b"}h\x3cK\x01s.", name="test")
+    n = 50_000
+    start = time.perf_counter()
+    read_plain_pickle(b"\x80\x02](" + b"K\x01" * n + b"(t" * n + b"e.", name="test")
+    assert time.perf_counter() - start < 20  # looking at all of the stack for each mark takes minutes
+
+
+def test_a_file_in_the_archive_that_is_too_large_is_refused(archive, monkeypatch):
+    monkeypatch.setattr("gossamer.datasets.cifar._MOST_BYTES", 100)
+    path = archive(meta=pickled(NAMES), test=pickled(pictures(2)))
+    with pytest.raises(FormatError, match=r"cifar-100-python/test of at most 100 bytes; it has more"):
+        cifar100(path, "test")
 
 
 def test_every_cut_of_a_pickle_is_refused():

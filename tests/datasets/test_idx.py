@@ -39,6 +39,10 @@ def test_the_array_of_a_file_is_read_row_after_row(tmp_path):
         (idx([[1, 2]])[:9], "sizes of 2 dimensions; it is truncated"),
         (idx([[1, 2]])[:-1], r"expected 2 bytes of shape \(1, 2\); got 1"),
         (idx([[1, 2]]) + b"!", "got more"),
+        (struct.pack(">BBBB40I", 0, 0, 8, 40, *[1] * 40) + b"!", "expected at most 32 dimensions"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, *[2**32 - 1] * 3), "bytes can hold; its header says"),
+        (struct.pack(">BBBB2I", 0, 0, 8, 2, 2**32 - 1, 2**20), "bytes can hold; its header says"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "bytes can hold; its header says"),
     ],
 )
 def test_files_that_are_wrong_are_refused(tmp_path, payload, message):

@@ -118,3 +118,50 @@ def test_labels_that_leave_no_answer_are_refused():
     found = SearchResult(np.int32([[1], [0]]), np.zeros((2, 1), np.float32))
     with pytest.raises(DataError, match="shares its label"):
         judge(found, np.array(["a", "b"]), np.array(["a", "b"]), ks=(1,), own_ids=np.arange(2))
+
+
+class Failing(ExhaustiveSearcher):
+    """Exhaustive search that has had enough after some searches."""
+
+    n_left = 60
+
+    def search(self, queries, k=10):
+        self.n_left -= 1
+        if self.n_left < 0:
+            raise ValueError("enough")
+        return super().search(queries, k)
+
+
+def test_in_a_round_searchers_take_turns_of_fifty_queries(rng):
+    documents = rng.standard_normal((120, 8)).astype(np.float32)
+    order = []
+
+    class Named(ExhaustiveSearcher):
+        def search(self, queries, k=10):
+            order.append((self.name, len(queries)))
+            return super().search(queries, k)
+
+    searchers = {name: (Named(documents), documents[:n]) for name, n in (("a", 120), ("b", 60))}
+    for name, (searcher, _) in searchers.items():
+        searcher.name = name
+    search_in_turns(searchers, k=1, rounds=1)
+    assert order == [(name, 1) for name, n in (("a", 51), ("b", 51), ("a", 51), ("b", 11), ("a", 21)) for _ in range(n)]
+    order.clear()
+    search_in_turns(searchers, k=1, rounds=1, batch_size=40)  # the first of each turn warms up
+    assert order == [(name, n) for name, n in (("a", 40), ("b", 40), ("a", 40), ("b", 20), ("a", 40)) for _ in "12"]
+
+
+def test_a_searcher_that_fails_late_is_left_out_if_somebody_is_told(rng):
+    documents = rng.standard_normal((100, 8)).astype(np.float32)
+    errors, reports = [], []
+    searchers = {"failing": (Failing(documents), documents), "sound": (ExhaustiveSearcher(documents), documents)}
+    timed = search_in_turns(
+        searchers,
+        k=1,
+        on_progress=lambda *done: reports.append(done),
+        on_error=lambda name, error: errors.append((name, str(error))),
+    )
+    assert (list(timed), errors, reports[-1]) == (["sound"], [("failing", "enough")], (600, 600))
+    assert timed["sound"].found.doc_ids.shape == (100, 1)
+    with pytest.raises(ValueError, match="enough"):
+        search_in_turns({"failing": (Failing(documents), documents)}, k=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gossamer import SparseEmbeddings
+from gossamer.baselines.flat import FlatSearcher
 from gossamer.baselines.lsh import LshSearcher
 from gossamer.catalog import Catalog
 from gossamer.datasets.embedding_files import write_dense, write_sparse
@@ -23,9 +24,9 @@ from gossamer.errors import (
     OutputExistsError,
     ShapeError,
 )
-from gossamer.study import runner
+from gossamer.study import runner, summary
 from gossamer.study.config import StudyConfig, default_methods, read_config
-from gossamer.study.methods import GIVEN, METHODS, MethodConfig
+from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
 from gossamer.study.runner import RECORDS, run_study
 from gossamer.study.summary import FIGURE, REPORT, TABLE, table
 
@@ -193,7 +194,7 @@ def labeled(tmp_path, rng):
 def labeled_study(folder, protocol, **settings):
     methods = (MethodConfig(name="exhaustive"), MethodConfig(name="thresholded", settings={"nnz_per_row": 4}))
     files = {"documents": folder / "gallery.npy", "queries": folder / "probes.npy"}
-    return StudyConfig(protocol=protocol, methods=methods, rounds=1, **{**files, **settings})
+    return StudyConfig(**{"protocol": protocol, "methods": methods, "rounds": 1, **files, **settings})
 
 
 def test_identification_is_measured_for_every_number_of_distractors(labeled):
@@ -295,6 +296,8 @@ def test_damaged_records_are_refused(config, tmp_path):
     ("change", "error", "message"),
     [
         (("rounds: 1", "rounds: 0"), ArgumentError, "rounds: expected a whole number of at least 1; got 0"),
+        (("protocol: nearest-neighbours", "protocol: [x]"), ConfigError, r"protocol: expected one of .*; got \['x'\]"),
+        (("documents: vectors.npy", "documents:"), ConfigError, "documents: expected a path; got None"),
         (("rounds: 1", "turns: 1"), ConfigError, "expected keys of protocol, .*; got 'turns'"),
         (("protocol: nearest-neighbours\n", ""), ConfigError, "expected a key 'protocol'; there is none"),
         (("nearest-neighbours", "chess"), ConfigError, "protocol: expected one of nearest-neighbours, .*; got 'chess'"),
@@ -396,3 +399,125 @@ def test_the_methods_of_any_data_can_be_built(n_docs, dim, tmp_path, rng):
         assert run_study(config, tmp_path / "out").failures == []
     else:
         assert len({method.name for method in methods}) == 7
+
+
+def test_the_gallery_is_searched_whole_even_in_a_quick_study(labeled):
+    with pytest.raises(ConfigError, match="n_documents: expected none for identification: .*; got 5"):
+        labeled_study(labeled, "identification", n_documents=5)
+    assert labeled_study(labeled, "identification").quick().n_documents is None
+
+
+def sparse_files(folder, names, rows):
+    """Write sparse embeddings equal to dense rows, and return the settings of a method that takes them."""
+    settings = {"min_score": -100.0}
+    for name, each in zip(names, rows, strict=True):
+        path = folder / f"{name}.npz"
+        write_sparse(path, SparseEmbeddings.from_dense(each), Catalog(n=len(each)), overwrite=True)
+        settings[name] = str(path)
+    return settings
+
+
+def test_given_files_stay_in_step_with_queries_and_distractors(labeled):
+    gallery, probes, others = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes", "others"))
+    settings = sparse_files(labeled, ("documents", "queries"), (np.concatenate([gallery, others]), probes))
+    methods = MethodConfig(name="exhaustive"), MethodConfig(name="sparse", settings=settings)
+    files = {"distractors": labeled / "others.npy", "n_distractors": (20, 300), "methods": methods}
+    config = labeled_study(labeled, "identification", **files, ks=(1, 5), n_queries=6, seeds=(0, 1))
+    records = run_study(config, labeled / "out").records
+    for exact, sparse in zip(records[::2], records[1::2], strict=True):
+        assert exact["accuracy"] == sparse["accuracy"]
+
+
+def test_files_with_rows_to_spare_are_refused(labeled):
+    gallery, probes = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes"))
+    twice = np.concatenate([gallery, gallery])
+    for rows, message in [((twice, probes), "documents: expected 10 rows; got 20"),
+                          ((gallery, twice), "queries: expected 10 rows; got 20")]:  # fmt: skip
+        settings = sparse_files(labeled, ("documents", "queries"), rows)
+        methods = MethodConfig(name="exhaustive"), MethodConfig(name="sparse", settings=settings)
+        config = labeled_study(labeled, "identification", methods=methods, ks=(1,))
+        (failure,) = run_study(config, labeled / message.split(":")[0]).failures
+        assert failure.endswith(message)
+
+
+def test_a_study_whose_given_file_has_changed_is_not_gone_on_with(config, tmp_path, vectors):
+    run_study(config, tmp_path / "out")
+    write_sparse(tmp_path / "codes.npz", SparseEmbeddings.from_dense(vectors), Catalog(n=400), overwrite=True)
+    with pytest.raises(OutputExistsError, match=r"other settings \(files\)"):
+        run_study(config, tmp_path / "out")
+
+
+def test_sparse_embeddings_of_two_models_are_two_curves(tmp_path, vectors):  # noqa: ARG001
+    sparse = "{name: sparse, documents: codes.npz, min_score: %s, curve: %s}"
+    methods = "\n  - ".join([sparse % (0.1, "one"), sparse % (0.2, "other"), sparse % (0.3, "other"), "exhaustive"])
+    (tmp_path / "study.yaml").write_text(YAML.partition("  - exhaustive")[0] + f"  - {methods}\n")
+    records = run_study(read_config(tmp_path / "study.yaml"), tmp_path / "out").records
+    assert [record["curve"] for record in records[:4]] == ["one", "other", "other", "exhaustive"]
+    points = summary._points(records, "recall@10")
+    assert {name: len(each) for name, each in points.items()} == {"one": 1, "other": 2, "exhaustive": 1}
+    with pytest.raises(ConfigError, match="pca, curve: expected a name; got 3"):
+        MethodConfig(name="pca", settings={"width": 4}, curve=3)
+
+
+def test_probes_of_unknown_classes_are_refused_before_anything_is_built(labeled, monkeypatch):
+    monkeypatch.setattr(runner, "_measure", None)
+    strangers = Catalog(n=1, labels=np.array(["z"]))
+    write_dense(labeled / "probes.npy", np.ones((1, 16), np.float32), strangers, overwrite=True)
+    with pytest.raises(DataError, match="probes: expected classes of the gallery; 'z' is not in it"):
+        run_study(labeled_study(labeled, "identification"), labeled / "out")
+    assert not (labeled / "out").exists()
+
+
+def test_queries_of_their_own_are_drawn_by_seed(labeled, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runner, "_measure", lambda config, task, *rest: asked.append(task.rows.asked_rows) or [])  # noqa: ARG005
+    monkeypatch.setattr(runner, "write_summary", lambda *_: None)
+    run_study(labeled_study(labeled, "identification", n_queries=4, seeds=(0, 1)), labeled / "out")
+    for seed, rows in enumerate(asked):
+        assert rows.tolist() == sorted(np.random.default_rng(seed).choice(10, 4, replace=False).tolist())
+
+
+def test_more_neighbours_have_more_candidates():
+    assert {method.rerank for method in default_methods(1000, 16, k=80)} == {None, 160}
+
+
+def test_a_method_that_fails_late_ends_no_study(tmp_path, vectors, monkeypatch):  # noqa: ARG001
+    class Late(FlatSearcher):
+        def search(self, queries, k=10):
+            if len(queries) > 1 and self.n_docs > 300:
+                raise MemoryError("no room for a batch")
+            return super().search(queries, k)
+
+    class Unjudged(FlatSearcher):
+        def search(self, queries, k=10):
+            found = super().search(queries, k)
+            return found._replace(doc_ids=found.doc_ids + 1000)
+
+    broken = {"lsh": Method(Late), "hnsw": Method(Unjudged)}
+    monkeypatch.setattr("gossamer.study.methods.METHODS", {**METHODS, **broken})
+    config = StudyConfig(
+        protocol="nearest-neighbours",
+        documents=tmp_path / "vectors.npy",
+        methods=tuple(MethodConfig(name=name) for name in ("lsh", "hnsw", "exhaustive")),
+        n_queries=5,
+        rounds=1,
+    )
+    late, unjudged, sound = run_study(config, tmp_path / "out").records
+    assert (late["status"], late["error"]) == ("failed", "MemoryError: no room for a batch")
+    assert (unjudged["status"], unjudged["error"].split(":")[0]) == ("failed", "IndexError")
+    assert (sound["status"], sound["speed_up"]) == ("done", 1)
+
+
+def test_every_kind_of_method_is_rehearsed_on_few_rows_before_its_clock(config, tmp_path, monkeypatch):
+    built = []
+    prepare = runner.prepare
+
+    def watched(method, rows, **settings):
+        built.append((method.name, len(rows.documents)))
+        return prepare(method, rows, **settings)
+
+    monkeypatch.setattr(runner, "_REHEARSED", 50)
+    monkeypatch.setattr(runner, "prepare", watched)
+    run_study(config, tmp_path / "out")
+    names = ["exhaustive", "pca", "lsh", "sparse", "sparse"]
+    assert built == [(name, n) for n in (50, 400, 400) for name in names]

@@ -11,7 +11,10 @@ import numpy as np
 from gossamer.arrays import FloatArray
 from gossamer.baselines.faiss_library import import_faiss, search_faiss
 from gossamer.embeddings import as_dense
-from gossamer.results import SearchResult, check_k
+from gossamer.errors import ConfigError
+from gossamer.results import SearchResult, check_count, check_k
+
+_FEWEST_LINKS = 2  # with one, FAISS divides by the logarithm of 1
 
 
 class HnswSearcher:
@@ -22,7 +25,7 @@ class HnswSearcher:
     documents : array, shape (n_docs, dim), float32
         What is searched.
     n_links : int
-        Links of a node; twice as many on the bottom layer ("M").
+        Links of a node, at least 2; twice as many on the bottom layer ("M").
     build_effort : int
         Nodes considered while building ("efConstruction").
     search_effort : int
@@ -32,8 +35,11 @@ class HnswSearcher:
     ------
     MissingDependencyError
         If FAISS is not installed.
-    ShapeError, EmbeddingsError
-        If the documents are not a matrix of finite reals; so does `search` for queries.
+    ConfigError
+        If n_links is 1.
+    ArgumentError, ShapeError, EmbeddingsError
+        If a count is not a whole number of at least 1, or the documents are not a matrix of finite reals;
+        so does `search` for queries.
     """
 
     def __init__(
@@ -42,6 +48,10 @@ class HnswSearcher:
         faiss = import_faiss("HNSW")
         documents = np.ascontiguousarray(as_dense(documents, name="documents"))
         self.n_docs, self.dim = documents.shape
+        check_count(build_effort, name="build_effort")
+        check_count(search_effort, name="search_effort")
+        if check_count(n_links, name="n_links") < _FEWEST_LINKS:
+            raise ConfigError(f"n_links: expected at least {_FEWEST_LINKS}; got {n_links}")
         self._graph = faiss.IndexHNSWFlat(self.dim, n_links, faiss.METRIC_INNER_PRODUCT)
         self._graph.hnsw.efConstruction = build_effort
         self._graph.hnsw.efSearch = search_effort

@@ -17,6 +17,8 @@ from gossamer.errors import ConfigError
 from gossamer.results import SearchResult, check_count, check_k
 
 _MOST_BITS = 8
+_TRAINING_ROWS = 16_384
+_TRAINING_ROWS_PER_LIST = 39  # what FAISS asks for
 _BYTES_PER_DOC_ID = 8  # FAISS's ids are of 64 bits
 
 
@@ -54,7 +56,7 @@ class ProductQuantizationSearcher:
         *,
         n_parts: int,
         bits_per_part: int = 8,
-        n_training_rows: int = 16_384,
+        n_training_rows: int = _TRAINING_ROWS,
         seed: int = 0,
     ) -> None:
         faiss = import_faiss("product quantization")
@@ -86,7 +88,10 @@ class IvfPqSearcher:
         Lists that the documents are shared out to by k-means ("nlist").
     n_probes : int
         Lists that a search opens ("nprobe"), at most ``n_lists``.
-    n_parts, bits_per_part, n_training_rows, seed : int
+    n_training_rows : int, optional
+        From how many documents all centroids are learned, at most; 16,384, or 39 a list if that is more, if not
+        given.
+    n_parts, bits_per_part, seed : int
         As in `ProductQuantizationSearcher`; what is quantized is the difference to the list's centroid.
 
     Raises
@@ -103,7 +108,7 @@ class IvfPqSearcher:
         n_probes: int,
         n_parts: int,
         bits_per_part: int = 8,
-        n_training_rows: int = 16_384,
+        n_training_rows: int | None = None,
         seed: int = 0,
     ) -> None:
         faiss = import_faiss("IVF-PQ")
@@ -119,6 +124,8 @@ class IvfPqSearcher:
         _quiet(self._index, self._index.pq)
         self._index.nprobe = n_probes
         if self.n_docs:
+            if n_training_rows is None:
+                n_training_rows = max(_TRAINING_ROWS, _TRAINING_ROWS_PER_LIST * n_lists)
             training_rows = draw_training_rows(documents, n_training_rows, seed=seed)
             _check_rows(len(training_rows), 2**bits_per_part, "bits_per_part")
             _check_rows(len(training_rows), n_lists, "n_lists")

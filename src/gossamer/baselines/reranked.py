@@ -7,8 +7,8 @@ import numpy as np
 from gossamer.arrays import FloatArray
 from gossamer.embeddings import as_dense
 from gossamer.errors import ShapeError
-from gossamer.rerank import in_dense_order
-from gossamer.results import Searcher, SearchResult, check_count, check_k, empty_result
+from gossamer.rerank import best_candidates
+from gossamer.results import Searcher, SearchResult, check_count, check_k
 
 
 class RerankedSearcher:
@@ -53,10 +53,5 @@ class RerankedSearcher:
         """Return the k candidates of largest inner product for each query, ties by ascending doc_id."""
         k = check_k(k)
         queries = np.ascontiguousarray(as_dense(queries, name="queries", dim=self._dense.shape[1]))
-        found = empty_result(len(queries), k)
         first_stage = self.first_stage.search(queries, min(self.candidates, max(self.n_docs, 1)))
-        for row, (doc_ids, query) in enumerate(zip(first_stage.doc_ids, queries, strict=True)):
-            best, scores = in_dense_order(doc_ids[doc_ids >= 0], query, self._dense)
-            found.doc_ids[row, : best.size] = best[:k]
-            found.scores[row, : best.size] = scores[:k]
-        return found
+        return best_candidates(first_stage.doc_ids, queries, self._dense, k=k)

@@ -14,7 +14,8 @@ from gossamer.results import SearchResult, check_count, check_k
 class ThresholdedSearcher:
     """Search by the inner product of each row's entries of largest magnitude; signs are kept.
 
-    Queries are thresholded within `search`, and so within its time.
+    Queries are thresholded within `search`, and so within its time. Results score above 0, as those of a sparse
+    index do: whole blocks of documents can then be skipped.
 
     Parameters
     ----------
@@ -35,9 +36,11 @@ class ThresholdedSearcher:
     """
 
     def __init__(self, documents: FloatArray, *, nnz_per_row: int, nnz_per_query: int | None = None) -> None:
+        documents = as_dense(documents, name="documents")
+        if nnz_per_query is not None:
+            _check_kept(nnz_per_query, documents.shape[1], name="nnz_per_query")
         self._nnz_per_query = nnz_per_row if nnz_per_query is None else nnz_per_query
         self.index = InvertedIndex.build(keep_largest(documents, nnz_per_row, name="documents"))
-        _check_kept(self._nnz_per_query, self.index.dim, name="nnz_per_query")
 
     @property
     def n_docs(self) -> int:
@@ -50,10 +53,10 @@ class ThresholdedSearcher:
         return self.index.size_bytes
 
     def search(self, queries: FloatArray, k: int = 10) -> SearchResult:
-        """Return the k best documents that share a kept dimension with the query, shape (n_queries, k)."""
+        """Return the k best documents of a score above 0, shape (n_queries, k): the others share too little."""
         queries = as_dense(queries, name="queries", dim=self.index.dim)
         kept = keep_largest(queries, self._nnz_per_query, name="queries")
-        return self.index.search(kept, check_k(k), min_score=float("-inf"))
+        return self.index.search(kept, check_k(k))
 
 
 def keep_largest(rows: AnyArray, nnz_per_row: int, *, name: str) -> SparseEmbeddings:

@@ -61,7 +61,7 @@ def nearest(
         protocol=NEAREST_NEIGHBOURS,
         documents=vectors,
         queries=queries,
-        methods=default_methods(min(n_docs, QUICK_DOCUMENTS) if quick else n_docs, dim),
+        methods=default_methods(min(n_docs, QUICK_DOCUMENTS) if quick else n_docs, dim, k=k),
         seeds=tuple(seed),
         k=k,
     )

@@ -21,6 +21,7 @@ from gossamer.errors import ConfigError, FormatError, NotFoundError
 
 _SIDE = 32
 _FOLDER = "cifar-100-python"
+_MOST_BYTES = 1 << 28  # of one file in the archive; 50,000 pictures of 3,072 bytes are 154 million
 _SPLITS, _LEVELS = ("train", "test"), ("fine", "coarse")
 
 
@@ -77,13 +78,15 @@ def _read_member(path: Path, member: str) -> Any:
     try:
         with tarfile.open(path) as archive:
             file = archive.extractfile(f"{_FOLDER}/{member}")
-            data = None if file is None else file.read()
+            data = None if file is None else file.read(_MOST_BYTES + 1)
     except KeyError as error:
         raise FormatError(f"{path}: expected {_FOLDER}/{member} in it; there is none") from error
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: expected cifar-100-python.tar.gz; it cannot be read ({error})") from error
     if data is None:
         raise FormatError(f"{path}: expected the file {_FOLDER}/{member} in it; it is something else")
+    if len(data) > _MOST_BYTES:
+        raise FormatError(f"{path}: expected {_FOLDER}/{member} of at most {_MOST_BYTES:,} bytes; it has more")
     return read_plain_pickle(data, name=f"{path}, {member}")
 
 

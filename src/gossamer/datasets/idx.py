@@ -27,6 +27,8 @@ FASHION_CLASSES = (
 """What the labels 0 to 9 of Fashion-MNIST mean."""
 
 _UNSIGNED_BYTES = 8
+_MOST_DIMENSIONS = 32  # what every NumPy can hold
+_MOST_GZIP_SHRINKS = 1032  # the bytes of one byte, at the very best
 _PREFIX = {"train": "train", "test": "t10k"}
 
 
@@ -38,7 +40,7 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
     NotFoundError
         If there is no such file.
     FormatError
-        If it is not gzip, of another type, or not as long as its header says.
+        If it is not gzip, of another type, or not as long as its header says or as it can say.
     """
     path = Path(path)
     if not path.is_file():
@@ -52,6 +54,7 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
             if len(sizes) < 4 * header[3]:
                 raise FormatError(f"{path}: expected the sizes of {header[3]} dimensions; it is truncated")
             shape = struct.unpack(f">{header[3]}I", sizes)
+            _check_shape(shape, path)
             data = file.read(math.prod(shape) + 1)  # one more than there should be
     except (OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: expected a gzipped IDX file; it cannot be read ({error})") from error
@@ -59,6 +62,16 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
         got = "more" if len(data) > math.prod(shape) else f"{len(data)}"
         raise FormatError(f"{path}: expected {math.prod(shape)} bytes of shape {shape}; got {got}")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _check_shape(shape: tuple[int, ...], path: Path) -> None:
+    """Refuse sizes that a damaged header gives, before that much memory is asked for."""
+    n_at_most = path.stat().st_size * _MOST_GZIP_SHRINKS
+    if len(shape) > _MOST_DIMENSIONS or math.prod(size or 1 for size in shape) > n_at_most:
+        raise FormatError(
+            f"{path}: expected at most {_MOST_DIMENSIONS} dimensions of sizes that a file of "
+            f"{path.stat().st_size:,} bytes can hold; its header says {shape}"
+        )
 
 
 def fashion_mnist(split: Literal["train", "test"], *, folder: str | Path | None = None) -> LabeledImages:

@@ -36,8 +36,8 @@ class _Call:
 def read_plain_pickle(data: bytes, *, name: str) -> Any:
     """Return the lists, dicts, tuples, strings, numbers and arrays of uint8 of a pickle of protocol 2.
 
-    Strings of Python 2 become str, each byte one character. An array is returned as `numpy.ndarray`,
-    read-only.
+    Keys of dicts are strings. Strings of Python 2 become str, each byte one character. An array is returned as
+    `numpy.ndarray`, read-only.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class _Machine:
     def __init__(self, name: str) -> None:
         self._name = name
         self._stack: list[Any] = []
+        self._marks: list[int] = []  # where on the stack
         self._memo: dict[int, Any] = {}
         self._made = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "MARK": _MARK, "EMPTY_TUPLE": ()}
         self._steps: dict[str, Callable[[Any], None]] = {
@@ -103,6 +104,8 @@ class _Machine:
             n = int(opcode[-1])
             self._stack[-n:] = [tuple(self._stack[-n:])]
         elif opcode in self._made:
+            if opcode == "MARK":
+                self._marks.append(len(self._stack))
             self._stack.append(self._made[opcode])
         elif opcode in self._steps:
             self._steps[opcode](argument)
@@ -110,7 +113,9 @@ class _Machine:
             raise FormatError(f"{self._name}: expected a pickle of plain data; it holds the instruction {opcode}")
 
     def _since_mark(self) -> list[Any]:
-        at = max(place for place, item in enumerate(self._stack) if item is _MARK)
+        at = self._marks.pop()
+        if self._stack[at] is not _MARK:
+            raise ValueError("a mark has been taken off the stack")
         items = self._stack[at + 1 :]
         del self._stack[at:]
         return items
@@ -119,6 +124,8 @@ class _Machine:
         _expect(self._stack[-1], list).extend(items)
 
     def _set_items(self, items: list[Any]) -> None:
+        for key in items[::2]:  # of tuples in tuples, a hash takes twice as long for each that is around the others
+            _expect(key, str)
         _expect(self._stack[-1], dict).update(zip(items[::2], items[1::2], strict=True))
 
     def _global(self, name: str) -> None:
@@ -148,7 +155,7 @@ def _plain(thing: Any, name: str, done: dict[int, Any]) -> Any:
     if isinstance(thing, _Name) or thing is _MARK:
         raise FormatError(f"{name}: expected a pickle of plain data; it holds a name or a mark as a value")
     if isinstance(thing, dict):
-        plain: Any = {_plain(key, name, done): _plain(value, name, done) for key, value in thing.items()}
+        plain: Any = {key: _plain(value, name, done) for key, value in thing.items()}
     elif isinstance(thing, list | tuple):
         plain = type(thing)(_plain(item, name, done) for item in thing)
     else:

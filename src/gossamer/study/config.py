@@ -55,7 +55,7 @@ class StudyConfig:
     n_queries : int
         How many queries, at most.
     n_documents : int, optional
-        Of the documents, the first so many alone; all if not given.
+        Of the documents, the first so many alone; all if not given, as always in identification.
     rounds : int
         How often every query is timed.
     batch_size : int
@@ -82,10 +82,14 @@ class StudyConfig:
     batch_size: int = 1000
 
     def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
+        if self.protocol not in tuple(PROTOCOLS):
             raise ConfigError(f"protocol: expected one of {', '.join(PROTOCOLS)}; got {self.protocol!r}")
         if self.protocol == IDENTIFICATION and self.queries is None:
             raise ConfigError("queries: expected a file of probes for identification; there is none")
+        if self.protocol == IDENTIFICATION and self.n_documents is not None:
+            raise ConfigError(
+                f"n_documents: expected none for identification: the gallery is searched whole; got {self.n_documents}"
+            )
         if bool(self.n_distractors) != (self.distractors is not None):
             raise ConfigError("n_distractors: expected together with distractors; got one without the other")
         if self.distractors is not None and self.protocol != IDENTIFICATION:
@@ -107,11 +111,14 @@ class StudyConfig:
                 raise ConfigError(f"methods: expected each once; {label!r} is there twice")
 
     def quick(self) -> StudyConfig:
-        """Return a study that takes minutes: fewer documents and queries, one seed, one round."""
+        """Return a study that takes minutes: fewer documents and queries, one seed, one round.
+
+        The gallery of an identification stays whole; it has fewer distractors.
+        """
         n_documents = min(self.n_documents or QUICK_DOCUMENTS, QUICK_DOCUMENTS)
         return dataclasses.replace(
             self,
-            n_documents=n_documents,
+            n_documents=None if self.protocol == IDENTIFICATION else n_documents,
             n_queries=min(self.n_queries, QUICK_QUERIES),
             n_distractors=tuple(sorted({min(n, QUICK_DOCUMENTS) for n in self.n_distractors})),
             seeds=self.seeds[:1],
@@ -120,7 +127,9 @@ class StudyConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return all settings as JSON holds them."""
-        methods = [{"name": m.name, "settings": dict(m.settings), "rerank": m.rerank} for m in self.methods]
+        methods = [
+            {"name": m.name, "settings": dict(m.settings), "rerank": m.rerank, "curve": m.curve} for m in self.methods
+        ]
         return {
             **{item.name: getattr(self, item.name) for item in dataclasses.fields(self)},
             "documents": str(self.documents),
@@ -136,7 +145,7 @@ class StudyConfig:
 def read_config(path: str | Path) -> StudyConfig:
     """Read a YAML file whose keys are the settings of `StudyConfig`; paths in it are relative to it.
 
-    A method is its name, or a mapping of ``name``, ``rerank`` and its settings.
+    A method is its name, or a mapping of ``name``, ``rerank``, ``curve`` and its settings.
 
     Raises
     ------
@@ -177,30 +186,36 @@ def read_config(path: str | Path) -> StudyConfig:
                 raise ConfigError(f"{path}, {key}: expected a list; got {settings[key]!r}")
             settings[key] = tuple(settings[key])
     for key in ("documents", "queries", "distractors"):
-        if settings.get(key) is not None:
+        if key in _REQUIRED or settings.get(key) is not None:
             settings[key] = _beside(path, settings[key], key)
     settings["methods"] = tuple(_method(method, path) for method in settings["methods"])
     return StudyConfig(**settings)
 
 
-def default_methods(n_docs: int, dim: int) -> tuple[MethodConfig, ...]:
-    """Return every method of dense vectors at several settings, as far as so many documents and dims allow."""
+def default_methods(n_docs: int, dim: int, *, k: int = 10) -> tuple[MethodConfig, ...]:
+    """Return every method of dense vectors at several settings, as far as so many documents and dims allow.
+
+    Where candidates are put in order by the dense vectors, there are at least twice k of them.
+    """
+    rerank = max(100, 2 * k)
     n_lists = max(1, round(n_docs**0.5))
     methods = [MethodConfig(name=EXHAUSTIVE)]
     methods += [
         MethodConfig(name="pca", settings={"width": dim // part}) for part in (2, 4, 8) if 1 <= dim // part <= n_docs
     ]
-    methods += [MethodConfig(name="lsh", settings={"n_bits": bits}, rerank=100) for bits in (256, 512, 1024)]
+    methods += [MethodConfig(name="lsh", settings={"n_bits": bits}, rerank=rerank) for bits in (256, 512, 1024)]
     parts = [n for n in (dim // 8, dim // 16) if n and dim % n == 0]
     if n_docs >= 256 and parts:  # as many as centroids of eight bits
-        methods += [MethodConfig(name="pq", settings={"n_parts": n}, rerank=100) for n in parts]
+        methods += [MethodConfig(name="pq", settings={"n_parts": n}, rerank=rerank) for n in parts]
         methods += [
-            MethodConfig(name="ivf-pq", settings={"n_lists": n_lists, "n_probes": n, "n_parts": parts[0]}, rerank=100)
+            MethodConfig(
+                name="ivf-pq", settings={"n_lists": n_lists, "n_probes": n, "n_parts": parts[0]}, rerank=rerank
+            )
             for n in sorted({min(n, n_lists) for n in (2, 8, 32)})
         ]
     methods += [MethodConfig(name="hnsw", settings={"search_effort": effort}) for effort in (16, 64, 256)]
     kept = sorted({max(1, dim // part) for part in (16, 8, 4)})
-    methods += [MethodConfig(name="thresholded", settings={"nnz_per_row": n}, rerank=100) for n in kept]
+    methods += [MethodConfig(name="thresholded", settings={"nnz_per_row": n}, rerank=rerank) for n in kept]
     return tuple(methods)
 
 
@@ -215,9 +230,9 @@ def _method(given: Any, path: Path) -> MethodConfig:
         return MethodConfig(name=given)
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise ConfigError(f"{path}, methods: expected a name, or a mapping with a name; got {given!r}")
-    settings = {key: value for key, value in given.items() if key not in ("name", "rerank")}
+    settings = {key: value for key, value in given.items() if key not in ("name", "rerank", "curve")}
     if given["name"] in GIVEN:
         for key in ("documents", "queries"):
             if key in settings:
                 settings[key] = str(_beside(path, settings[key], key))
-    return MethodConfig(name=given["name"], settings=settings, rerank=given.get("rerank"))
+    return MethodConfig(name=given["name"], settings=settings, rerank=given.get("rerank"), curve=given.get("curve"))

@@ -11,10 +11,11 @@ import numpy as np
 
 from gossamer.arrays import AnyArray, DoubleArray, TextArray
 from gossamer.errors import DataError
-from gossamer.metrics import hit_rate_at_k, precision_at_k
+from gossamer.metrics import count_same_label, hit_rate_at_k, precision_at_k
 from gossamer.results import Searcher, SearchResult, check_count, empty_result, excluding_self
 
 _QUERIES_PER_REPORT = 500
+_QUERIES_PER_TURN = 50
 _MOST_WARM_UP_QUERIES = 64
 
 
@@ -59,6 +60,27 @@ def build_timed(build: Callable[[], Searcher[Any]]) -> Built:
         return Built(searcher, time.perf_counter() - start)
 
 
+class _Asked:
+    """One searcher, and what it found and took so far."""
+
+    def __init__(self, searcher: Searcher[Any], queries: Any, k: int, *, rounds: int) -> None:
+        self.searcher, self.queries, self.k = searcher, queries, k
+        self.times, self.found = np.zeros((rounds, len(queries))), empty_result(len(queries), k)
+
+    def ask(self, turn: int, slice_of_queries: range, batch_size: int) -> None:
+        """Ask some queries, after one batch of them outside the clock, to compile and warm up."""
+        first, stop = slice_of_queries.start, slice_of_queries.stop
+        self.searcher.search(self.queries[first : min(first + min(batch_size, _MOST_WARM_UP_QUERIES), stop)], self.k)
+        for start_row in range(first, stop, batch_size):
+            rows = slice(start_row, min(start_row + batch_size, stop))
+            batch = self.queries[rows]
+            start = time.perf_counter_ns()
+            result = self.searcher.search(batch, self.k)
+            elapsed = time.perf_counter_ns() - start
+            self.times[turn, rows] = elapsed / 1000 / (rows.stop - rows.start)
+            self.found.doc_ids[rows], self.found.scores[rows] = result
+
+
 def search_in_turns(
     searchers: Mapping[str, tuple[Searcher[Any], Any]],
     k: int,
@@ -66,6 +88,7 @@ def search_in_turns(
     rounds: int = 3,
     batch_size: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
+    on_error: Callable[[str, Exception], None] | None = None,
 ) -> dict[str, Timed]:
     """Ask each searcher its queries, one at a time or in batches, on one thread, the searchers taking turns.
 
@@ -77,12 +100,15 @@ def search_in_turns(
     k : int
         Results a query.
     rounds : int
-        How often every query is asked. A round asks all queries of one searcher, then of the next;
-        turns spread a machine's slow moments over all of them.
+        How often every query is asked. In a round each searcher is asked 50 queries, or one batch if that is
+        more, then the next searcher, until all are asked: a machine's slow moments fall on all of them.
     batch_size : int
         Queries in one call; of a batch, each query takes an equal share of the time.
     on_progress : callable, optional
         Called with the number of searches done, and of all, every few hundred.
+    on_error : callable, optional
+        Called with the name of a searcher that fails and its error; it is asked no more and left out of what is
+        returned. Without it, the error is raised.
 
     Raises
     ------
@@ -92,27 +118,36 @@ def search_in_turns(
     from threadpoolctl import threadpool_limits
 
     rounds, batch_size = check_count(rounds, name="rounds"), check_count(batch_size, name="batch_size")
-    times = {name: np.zeros((rounds, len(queries))) for name, (_, queries) in searchers.items()}
-    found = {name: empty_result(len(queries), k) for name, (_, queries) in searchers.items()}
-    n_done, n_all = 0, rounds * sum(len(queries) for _, queries in searchers.values())
+    asked = {name: _Asked(*given, k, rounds=rounds) for name, given in searchers.items()}
     with threadpool_limits(limits=1):
-        for turn in range(rounds):
-            for name, (searcher, queries) in searchers.items():
-                # Compile and warm up outside the clock.
-                searcher.search(queries[: min(batch_size, _MOST_WARM_UP_QUERIES)], k)
-                for first in range(0, len(queries), batch_size):
-                    rows = slice(first, min(first + batch_size, len(queries)))
-                    batch, n_before = queries[rows], n_done
-                    start = time.perf_counter_ns()
-                    result = searcher.search(batch, k)
-                    elapsed = time.perf_counter_ns() - start
-                    times[name][turn, rows] = elapsed / 1000 / (rows.stop - first)
-                    found[name].doc_ids[rows], found[name].scores[rows] = result
-                    n_done += rows.stop - first
-                    is_due = n_done // _QUERIES_PER_REPORT > n_before // _QUERIES_PER_REPORT
-                    if on_progress and (is_due or n_done == n_all):
-                        on_progress(n_done, n_all)
-    return {name: Timed(found[name], np.median(times[name], axis=0)) for name in searchers}
+        n_done, n_all = 0, rounds * sum(len(each.queries) for each in asked.values())
+        for turn, name, queries in _turns(asked, rounds, batch_size):
+            if name in asked:
+                try:
+                    asked[name].ask(turn, queries, batch_size)
+                except Exception as error:
+                    if on_error is None:
+                        raise
+                    on_error(name, error)
+                    del asked[name]
+            n_before, n_done = n_done, n_done + len(queries)
+            is_due = n_done // _QUERIES_PER_REPORT > n_before // _QUERIES_PER_REPORT
+            if on_progress and (is_due or n_done == n_all):
+                on_progress(n_done, n_all)
+    return {name: Timed(each.found, np.median(each.times, axis=0)) for name, each in asked.items()}
+
+
+def _turns(asked: Mapping[str, _Asked], rounds: int, batch_size: int) -> list[tuple[int, str, range]]:
+    """Return the round, the searcher and the queries of each turn, in order."""
+    n_queries = {name: len(each.queries) for name, each in asked.items()}
+    n_in_turn = batch_size * max(1, _QUERIES_PER_TURN // batch_size)
+    return [
+        (turn, name, range(first, min(first + n_in_turn, n)))
+        for turn in range(rounds)
+        for first in range(0, max(n_queries.values(), default=0), n_in_turn)
+        for name, n in n_queries.items()
+        if first < n
+    ]
 
 
 def judge(
@@ -143,10 +178,7 @@ def judge(
     """
     if own_ids is not None:
         found = excluding_self(found, own_ids)
-    classes, counts = np.unique(document_labels, return_counts=True)
-    n_right = dict(zip(classes.tolist(), counts.tolist(), strict=True))
-    own = 0 if own_ids is None else 1
-    answerable = np.array([n_right.get(label, 0) > own for label in query_labels.tolist()], bool)
+    answerable = count_same_label(query_labels, document_labels) > (0 if own_ids is None else 1)
     if not answerable.any():
         raise DataError("labels: expected a query that shares its label with another document; there is none")
     doc_ids, labels = found.doc_ids[answerable], query_labels[answerable]

@@ -77,6 +77,9 @@ class MethodConfig:
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it
         finds in order, and takes no number.
+    curve : str, optional
+        The line of the figure that the method is a point of. Without it, settings of a method make one line, and
+        those re-ranked another; ``sparse`` embeddings of several models need a name for each.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class MethodConfig:
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     rerank: int | None = None
+    curve: str | None = None
 
     def __post_init__(self) -> None:
         if self.name not in METHODS and self.name not in GIVEN:
@@ -105,6 +109,8 @@ class MethodConfig:
             check_count(self.rerank, name=f"{self.name}, rerank")
             if self.name == HASH_TABLE:
                 raise ConfigError(f"hash-table, rerank: it puts all that it finds in order; got {self.rerank}")
+        if self.curve is not None and (type(self.curve) is not str or not self.curve):
+            raise ConfigError(f"{self.name}, curve: expected a name; got {self.curve!r}")
         for module, library, extra in METHODS[self.name].libraries if self.name in METHODS else ():
             if importlib.util.find_spec(module) is None:
                 raise MissingDependencyError(
@@ -118,6 +124,12 @@ class MethodConfig:
         parts += [] if self.rerank is None else [f"re-ranked {self.rerank}"]
         return ", ".join((self.name, *parts))
 
+    @property
+    def given_files(self) -> list[Path]:
+        """The files made before that the method takes."""
+        keys = ("documents", "queries") if self.name in GIVEN else ()
+        return [Path(self.settings[key]) for key in keys if key in self.settings]
+
 
 class Rows(NamedTuple):
     """What is searched and asked."""
@@ -126,6 +138,12 @@ class Rows(NamedTuple):
     queries: FloatArray
     query_rows: AnyArray | None
     """Which documents the queries are, if they are documents."""
+    asked_rows: AnyArray | None
+    """Which rows of the queries' own file they are, if they have one."""
+    n_held: int
+    """The rows of the documents' file, and of the distractors'; a method's file of documents holds no more."""
+    n_queries_held: int
+    """The rows of the queries' own file; a method's file of queries holds no more."""
 
 
 class Prepared(NamedTuple):
@@ -140,7 +158,7 @@ def prepare(method: MethodConfig, rows: Rows, *, seed: int) -> Prepared:
     """Return how to build a method's searcher over rows, and the queries to ask it.
 
     Errors are those of the searcher's class and, of those in `GIVEN`, of reading their files; `ShapeError` if these
-    hold fewer rows than there are documents and queries.
+    hold fewer rows than there are documents and queries, or more than the files of the dense vectors.
     """
     if method.name == SPARSE:
         return _prepare_sparse(method, rows)
@@ -209,21 +227,25 @@ def _prepare_hash_table(method: MethodConfig, rows: Rows) -> Prepared:
 
 def _given_rows(method: MethodConfig, rows: Rows, read: Callable[[Path], Any]) -> tuple[Any, Any]:
     """Return what a method's files hold of the documents and of the queries."""
-    documents = _first_rows(method, "documents", len(rows.documents), read)
+    n_docs = len(rows.documents)
+    documents = _held_rows(method, "documents", read, at_least=n_docs, at_most=rows.n_held)[:n_docs]
     if rows.query_rows is not None:
         return documents, documents[rows.query_rows]
     if "queries" not in method.settings:
         raise ConfigError(
             f"{method.name}: expected a setting 'queries', as the study has queries of its own; there is none"
         )
-    return documents, _first_rows(method, "queries", len(rows.queries), read)
+    n_queries = rows.n_queries_held
+    return documents, _held_rows(method, "queries", read, at_least=n_queries, at_most=n_queries)[rows.asked_rows]
 
 
-def _first_rows(method: MethodConfig, setting: str, n: int, read: Callable[[Path], Any]) -> Any:
+def _held_rows(method: MethodConfig, setting: str, read: Callable[[Path], Any], *, at_least: int, at_most: int) -> Any:
+    """Return what a method's file holds: with rows too few or too many, others would be taken for those asked."""
     held = read(Path(method.settings[setting]))
-    if len(held) < n:
-        raise ShapeError(f"{method.name}, {setting}: expected at least {n} rows; got {len(held)}")
-    return held[:n]
+    if not at_least <= len(held) <= at_most:
+        expected = f"{at_least}" if at_least == at_most else f"{at_least} to {at_most}"
+        raise ShapeError(f"{method.name}, {setting}: expected {expected} rows; got {len(held)}")
+    return held
 
 
 def _settings_of(name: str) -> tuple[dict[str, type], list[str]]:

@@ -7,10 +7,12 @@ its reason, and the others go on.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +30,7 @@ from gossamer.study.methods import EXHAUSTIVE, MethodConfig, Prepared, prepare
 from gossamer.study.summary import write_summary
 from gossamer.study.tasks import Task, make_task, read_vectors
 
+_REHEARSED = 512
 RECORDS, SETTINGS = "records.jsonl", "study.json"
 
 OnProgress = Callable[[str, int, int], None]
@@ -71,19 +74,33 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
     """
     on_progress = on_progress or _no_progress
     vectors = read_vectors(config)
-    settings = {**config.as_json(), "digest": vectors.digest}
+    settings = {**config.as_json(), "digest": vectors.digest, "files": _digests(config)}
     records = _open_folder(out, settings)
-    n_resumed = len(records)
+    n_resumed, is_rehearsed = len(records), False
     for seed in config.seeds:
         for n_distractors in config.n_distractors or (0,):
             place = {"seed": seed, "n_distractors": n_distractors}
             if not any(place.items() <= record.items() for record in records):
                 task = make_task(config, vectors, **place)
+                if not is_rehearsed:
+                    _rehearse(config, task, seed)
+                    is_rehearsed = True
                 shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, **place}
                 records += [{**shared, **record} for record in _measure(config, task, seed, on_progress)]
                 _write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
+
+
+def _digests(config: StudyConfig) -> dict[str, str | None]:
+    """Return the SHA-256 of each file that a method takes; None where there is none, and the method will fail."""
+    digests: dict[str, str | None] = {}
+    for path in (path for method in config.methods for path in method.given_files):
+        digests[str(path)] = None
+        if path.is_file():
+            with path.open("rb") as file:
+                digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,32 +138,56 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             prepared = prepare(method, task.rows, seed=seed)
             built[method.label] = _built(prepared, task.k), prepared.queries
         except Exception as error:  # whatever a library raises, the other methods go on
-            errors[method.label] = f"{type(error).__name__}: {error}"
+            errors[method.label] = _reason(error)
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
-    searchers = {label: (each.searcher, queries) for label, (each, queries) in built.items()}
     n_queries = len(task.rows.queries)
     batch_size = min(config.batch_size, n_queries)
-    alone, in_batches = (
+    times = [
         search_in_turns(
-            searchers,
+            {label: (each.searcher, queries) for label, (each, queries) in built.items() if label not in errors},
             task.k,
             rounds=config.rounds,
             batch_size=size,
             on_progress=partial(on_progress, f"{stage}, seed {seed}"),
+            on_error=lambda label, error: errors.update({label: _reason(error)}),
         )
         for stage, size in (("search one by one", 1), ("search in batches", batch_size))
-    )
+    ]
     shared = {"n_docs": len(task.rows.documents), "dim": task.rows.documents.shape[1], "n_queries": n_queries}
     shared |= {"k": task.k, "rounds": config.rounds, "batch_size": batch_size}
     records = []
     for method in config.methods:
-        record = {**shared, "method": method.name, "label": method.label, **_settings(method)}
-        if method.label in errors:
-            records.append({**record, "status": "failed", "error": errors[method.label]})
-            continue
-        times = alone[method.label], in_batches[method.label]
-        records.append({**record, "status": "done", **_figures(built[method.label][0], *times, task=task)})
+        label, outcome = method.label, {"status": "failed", "error": errors.get(method.label, "")}
+        if label not in errors:
+            outcome = _outcome(built[label][0], *(each[label] for each in times), task=task)
+        records.append({**shared, "method": method.name, "label": label, **_settings(method), **outcome})
     return _with_speed_up(records)
+
+
+def _outcome(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:
+    try:
+        return {"status": "done", **_figures(built, alone, in_batches, task=task)}
+    except Exception as error:  # lists that cannot be judged are this method's own
+        return {"status": "failed", "error": _reason(error)}
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _rehearse(config: StudyConfig, task: Task, seed: int) -> None:
+    """Build and search a few rows by each kind of method, so that no clock sees what it imports and compiles."""
+    rows = task.rows._replace(documents=task.rows.documents[:_REHEARSED], queries=task.rows.queries[:1])
+    if rows.query_rows is None:
+        assert rows.asked_rows is not None
+        rows = rows._replace(asked_rows=rows.asked_rows[:1])
+    else:
+        rows = rows._replace(query_rows=np.zeros(1, np.int64))
+    kinds = {(method.name, method.rerank is None): method for method in config.methods}
+    for method in kinds.values():
+        with suppress(Exception):  # settings for many rows may not do for few; what is wrong with them shows later
+            prepared = prepare(method, rows, seed=seed)
+            prepared.build().search(prepared.queries, task.k)
 
 
 def _built(prepared: Prepared, k: int) -> Built:
@@ -157,7 +198,8 @@ def _built(prepared: Prepared, k: int) -> Built:
 
 
 def _settings(method: MethodConfig) -> dict[str, Any]:
-    return {"settings": dict(method.settings), "rerank": method.rerank}
+    curve = method.curve or method.name + (", re-ranked" if method.rerank else "")
+    return {"settings": dict(method.settings), "rerank": method.rerank, "curve": curve}
 
 
 def _figures(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:

@@ -78,15 +78,15 @@ def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> N
 
 
 def _points(done: Sequence[dict[str, Any]], accuracy: str) -> dict[str, list[tuple[float, float]]]:
-    """Return time and accuracy of each method at most distractors, in the order of time, means over seeds."""
+    """Return time and accuracy of each curve's methods at most distractors, in the order of time, means over seeds."""
     points: dict[str, list[tuple[float, float]]] = {}
     most = max(record["n_distractors"] for record in done)
     done = [record for record in done if record["n_distractors"] == most]
     for label in dict.fromkeys(record["label"] for record in done):
         own = [record for record in done if record["label"] == label]
-        name = own[0]["method"] + (", re-ranked" if own[0]["rerank"] else "")
         query_us = float(np.mean([record["query_us"] for record in own]))
-        points.setdefault(name, []).append((query_us, float(np.mean([record["accuracy"][accuracy] for record in own]))))
+        reached = float(np.mean([record["accuracy"][accuracy] for record in own]))
+        points.setdefault(own[0]["curve"], []).append((query_us, reached))
     return {name: sorted(each) for name, each in points.items()}
 
 

@@ -18,7 +18,7 @@ from gossamer.results import SearchResult
 from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, StudyConfig
 from gossamer.study.methods import Rows
 from gossamer.study.protocols.class_retrieval import class_retrieval
-from gossamer.study.protocols.identification import check_disjoint, identification
+from gossamer.study.protocols.identification import check_disjoint, check_in_gallery, identification
 from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
 
 
@@ -31,6 +31,8 @@ class Vectors:
     distractors: FloatArray | None
     labels: TextArray | None
     query_labels: TextArray | None
+    n_held: int
+    """The rows of the files of documents and distractors, those left out included."""
     digest: str
 
 
@@ -52,23 +54,28 @@ def read_vectors(config: StudyConfig) -> Vectors:
     NotFoundError, FormatError, EmbeddingsError
         If a file is not there or not what it should be.
     DataError
-        If there are too few rows, or labels are missing, or a distractor is of a class of the gallery.
+        If there are too few rows, or labels are missing, a distractor is of a class of the gallery, or a probe
+        of none.
     ShapeError
         If the files have different numbers of dimensions.
     """
     documents, names = read_dense(config.documents)
+    n_held = len(documents)
     documents = np.ascontiguousarray(documents[: config.n_documents])
     labels = None if names.labels is None else names.labels[: config.n_documents]
     queries, query_labels = None, None
     if config.queries is not None:
         queries, query_names = read_dense(config.queries)
-        queries = np.ascontiguousarray(queries[: config.n_queries])
-        query_labels = None if query_names.labels is None else query_names.labels[: config.n_queries]
+        queries, query_labels = np.ascontiguousarray(queries), query_names.labels
     if config.protocol != NEAREST_NEIGHBOURS:
         _check_labels(config.documents, labels)
         if config.queries is not None:
             _check_labels(config.queries, query_labels)
-    distractors = None if config.distractors is None else _read_distractors(config, labels)
+    if config.protocol == IDENTIFICATION:
+        assert labels is not None
+        assert query_labels is not None
+        check_in_gallery(query_labels, labels)
+    distractors, n_others = (None, 0) if config.distractors is None else _read_distractors(config, labels)
     own = 1 if queries is None else 0
     if len(documents) < config.k + own and config.protocol == NEAREST_NEIGHBOURS:
         raise DataError(f"documents: expected at least {config.k + own} for k = {config.k}; got {len(documents)}")
@@ -89,6 +96,7 @@ def read_vectors(config: StudyConfig) -> Vectors:
         distractors=distractors,
         labels=labels,
         query_labels=query_labels,
+        n_held=n_held + n_others,
         digest=digest.hexdigest()[:16],
     )
 
@@ -122,7 +130,8 @@ def make_task(config: StudyConfig, vectors: Vectors, *, seed: int, n_distractors
     return Task(rows, max(config.ks) + own, precision if config.protocol == CLASS_RETRIEVAL else hit_rate)
 
 
-def _read_distractors(config: StudyConfig, labels: TextArray | None) -> FloatArray:
+def _read_distractors(config: StudyConfig, labels: TextArray | None) -> tuple[FloatArray, int]:
+    """Return as many distractors as are searched at most, and how many the file holds."""
     assert config.distractors is not None
     rows, names = read_dense(config.distractors)
     if len(rows) < max(config.n_distractors):
@@ -131,7 +140,7 @@ def _read_distractors(config: StudyConfig, labels: TextArray | None) -> FloatArr
     assert labels is not None
     assert names.labels is not None
     check_disjoint(gallery=labels, distractors=names.labels)
-    return np.ascontiguousarray(rows[: max(config.n_distractors)])
+    return np.ascontiguousarray(rows[: max(config.n_distractors)]), len(rows)
 
 
 def _check_labels(path: Path, labels: TextArray | None) -> None:
@@ -144,8 +153,16 @@ def _draw(config: StudyConfig, vectors: Vectors, seed: int, n_distractors: int) 
     documents = vectors.documents
     if config.protocol == IDENTIFICATION and vectors.distractors is not None:
         documents = np.concatenate([documents, vectors.distractors[:n_distractors]])
-    if vectors.queries is not None:
-        return Rows(documents, vectors.queries, None), vectors.query_labels
-    n = min(config.n_queries, len(documents))
-    chosen = np.sort(np.random.default_rng(seed).choice(len(documents), n, replace=False))
-    return Rows(documents, documents[chosen], chosen), None if vectors.labels is None else vectors.labels[chosen]
+    asked, labels = (documents, vectors.labels) if vectors.queries is None else (vectors.queries, vectors.query_labels)
+    n = min(config.n_queries, len(asked))
+    chosen = np.sort(np.random.default_rng(seed).choice(len(asked), n, replace=False))
+    query_rows, asked_rows = (chosen, None) if vectors.queries is None else (None, chosen)
+    rows = Rows(
+        documents,
+        asked[chosen],
+        query_rows=query_rows,
+        asked_rows=asked_rows,
+        n_held=vectors.n_held,
+        n_queries_held=0 if vectors.queries is None else len(vectors.queries),
+    )
+    return rows, None if labels is None else labels[chosen]

@@ -105,6 +105,7 @@ def test_a_distractor_does_not_depend_on_how_it_is_asked_for():
     parts = Distractors(images, n=5000, seed=0)
     np.testing.assert_array_equal(np.concatenate([parts.pixels(i, i + 700) for i in range(0, 5000, 700)]), whole)
     np.testing.assert_array_equal(parts.pixels(4090, 4100), whole[4090:4100])
+    np.testing.assert_array_equal(Distractors(images, n=300, seed=0).pixels(0, 300), whole[:300])
     assert (Distractors(images, n=5000, seed=1).pixels(100, 200) != whole[100:200]).any()
     assert len(parts.pixels(10, 10)) == len(parts.pixels(5000, 6000)) == 0
 

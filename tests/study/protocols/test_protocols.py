@@ -7,7 +7,7 @@ from gossamer.baselines.exhaustive import ExhaustiveSearcher
 from gossamer.errors import ArgumentError, ConfigError, DataError, ShapeError
 from gossamer.results import SearchResult
 from gossamer.study.evaluation import search_in_turns
-from gossamer.study.protocols.class_retrieval import class_retrieval, speed_up
+from gossamer.study.protocols.class_retrieval import class_retrieval
 from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
 from gossamer.study.protocols.recommendation import Interactions, items_of_users, recommendation, split_interactions
 from gossamer.study.protocols.verification import verification
@@ -37,12 +37,6 @@ def test_precision_of_timed_lists_equals_a_loop(rng):
     order = np.argsort(-scores, axis=1, kind="stable")
     for k in (1, 4, 16, 64):
         assert result.precision[k] == pytest.approx((labels[order[:, :k]] == labels[:, None]).mean())
-
-
-def test_the_speed_up_is_the_ratio_of_medians():
-    assert speed_up(np.array([1.0, 2.0, 90.0]), np.array([10.0, 20.0, 30.0])) == 10
-    with pytest.raises(ArgumentError, match="query_us: expected times"):
-        speed_up(np.array([]), np.array([1.0]))
 
 
 def scored(rng, n_queries, n_documents, k):

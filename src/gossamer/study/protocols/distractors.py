@@ -84,7 +84,8 @@ class Distractors:
         return np.concatenate([empty, *blocks])
 
     def _block(self, first: int) -> NDArray[np.uint8]:
-        numbers = np.arange(first, min(first + _PICTURES_PER_BLOCK, self._n))
+        # Whole, past the last one too: what a picture's warp is depends on how many are drawn with it.
+        numbers = np.arange(first, first + _PICTURES_PER_BLOCK)
         turns = numbers // len(self._images) % N_TURNS
         pixels = self._images.pixels[numbers % len(self._images)]
         for turn in np.unique(turns[turns > 0]):

@@ -73,9 +73,7 @@ def identification(
         If the lists are too short, name a document that is not there, or are not one for each probe.
     """
     probe_labels, gallery_labels = np.asarray(probe_labels), np.asarray(gallery_labels)
-    strangers = np.setdiff1d(probe_labels, gallery_labels)
-    if strangers.size:
-        raise DataError(f"probes: expected classes of the gallery; {str(strangers[0])!r} is not in it")
+    check_in_gallery(probe_labels, gallery_labels)
     n_docs = len(gallery_labels) + n_distractors
     if found.doc_ids.size and found.doc_ids.max() >= n_docs:
         raise ShapeError(f"found: expected doc_ids below {n_docs}, gallery and distractors; got {found.doc_ids.max()}")
@@ -89,6 +87,19 @@ def identification(
         n_gallery=len(gallery_labels),
         n_distractors=n_distractors,
     )
+
+
+def check_in_gallery(probe_labels: TextArray, gallery_labels: TextArray) -> None:
+    """Refuse probes that could never hit.
+
+    Raises
+    ------
+    DataError
+        If a probe's class is not in the gallery.
+    """
+    strangers = np.setdiff1d(probe_labels, gallery_labels)
+    if strangers.size:
+        raise DataError(f"probes: expected classes of the gallery; {str(strangers[0])!r} is not in it")
 
 
 def split_gallery(labels: TextArray, *, seed: int) -> GallerySplit:

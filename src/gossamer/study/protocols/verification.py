@@ -13,7 +13,7 @@ import numpy as np
 
 from gossamer.arrays import AnyArray, TextArray
 from gossamer.errors import ArgumentError, DataError
-from gossamer.metrics import allowed_false_accepts, same_label, true_accept_rate
+from gossamer.metrics import allowed_false_accepts, count_same_label, same_label, true_accept_rate
 from gossamer.results import SearchResult
 
 
@@ -62,7 +62,7 @@ def verification(
     """
     n_queries, k = found.doc_ids.shape
     is_genuine = same_label(found.doc_ids, query_labels, document_labels, k)
-    n_genuine = _count_genuine(query_labels, document_labels)
+    n_genuine = int(count_same_label(query_labels, document_labels).sum())
     n_impostors = n_queries * len(document_labels) - n_genuine
     if n_genuine == 0 or n_impostors == 0:
         raise DataError(
@@ -84,12 +84,6 @@ def verification(
             raise ArgumentError(f"found: expected all {len(document_labels)} documents for a rate of 1; got k = {k}")
     rates = {rate: true_accept_rate(genuine, impostors, rate) for rate in false_accept_rates}
     return Verification(true_accept_rate=rates, n_genuine=n_genuine, n_impostors=n_impostors)
-
-
-def _count_genuine(query_labels: TextArray, document_labels: TextArray) -> int:
-    classes, counts = np.unique(document_labels, return_counts=True)
-    n_of_class = dict(zip(classes.tolist(), counts.tolist(), strict=True))
-    return sum(n_of_class.get(label, 0) for label in np.asarray(query_labels).tolist())
 
 
 def _with_unlisted(scores: AnyArray, n_pairs: int) -> AnyArray:
