@@ -255,5 +255,8 @@ def test_an_old_checkpoint_is_dropped_by_overwrite_and_none_is_an_error_of_resum
     old.mkdir(parents=True)
     (old / "state.json").write_text("{}")
     gossamer("train", images, "--out", tmp_path / "model", *small, status=2)
+    for wrong in (("--preset", "none-such"), ("--labels", tmp_path / "none.csv"), ("--loss", "none-such")):
+        gossamer("train", images, "--out", tmp_path / "model", *small, *wrong, "--overwrite", status=2)
+        assert old.exists()
     gossamer("train", images, "--out", tmp_path / "model", *small, "--overwrite")
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

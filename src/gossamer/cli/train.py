@@ -171,8 +171,6 @@ def train(
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
     checkpoints = out.absolute().parent / f".{out.name}.checkpoints"
-    if overwrite and not resume:
-        remove_checkpoints(checkpoints)
     if activation == DENSE_ACTIVATION:
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
         dim = DENSE_DIM if dim is None else dim
@@ -243,6 +241,7 @@ def train(
         checkpoint_dir=checkpoints,
         checkpoint_every=checkpoint_every,
         resume=resume,
+        overwrite=overwrite,
         progress=True,
         log_dir=log_dir,
     )

@@ -169,6 +169,13 @@ def test_every_activation_meets_the_budget(settings, dense, activation):
     assert 0.75 < flops_per_document(rows, rows) < 1.3
 
 
+def test_the_cost_of_top_k_is_measured(settings, dense):
+    sparsifier = Sparsifier(**settings, activation="top-k", regularizer="none").fit(dense)
+    shares = (sparsifier.transform(dense) != 0).toarray().mean(axis=0)
+    assert sparsifier.metrics_["flops_per_document"] == pytest.approx(float(shares @ shares), rel=0.15)
+    assert sparsifier.metrics_["flops_per_document"] != settings["flops_per_document"]
+
+
 def test_top_k_keeps_as_many_entries_in_each_row(settings, dense):
     rows = Sparsifier(**settings, activation="top-k", regularizer="none").fit_transform(dense)
     assert np.unique(np.diff(rows.indptr)).tolist() == [11]  # the root of 1 FLOP times 128 dimensions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
 
 
+logger = logging.getLogger(__name__)
+
+
 class TrainedEncoder(NamedTuple):
     """What a training run leaves."""
 
@@ -62,6 +66,7 @@ def train_encoder(
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = False,
     description: str = "train",
     log_dir: Path | None = None,
@@ -103,7 +108,9 @@ def train_encoder(
         Steps between two; None for ``config.validate_every``. Only the newest is kept: three times the
         weights in size.
     resume : bool
-        Whether to go on from the checkpoint in ``checkpoint_dir``.
+        Whether to go on from the checkpoint in ``checkpoint_dir``; ``metrics.csv`` is then written anew.
+    overwrite : bool
+        Whether checkpoints and a ``metrics.csv`` of another run may be replaced.
     progress : bool
         Whether to draw a progress bar on stderr.
     description : str
@@ -124,7 +131,7 @@ def train_encoder(
     ShapeError
         If the images are not of the encoder's shape.
     OutputExistsError
-        If there is a checkpoint and this run is not to go on from it.
+        If there is a checkpoint, or a ``metrics.csv``, of a run that is neither to go on nor to be replaced.
     NotFoundError
         If there is none to go on from.
     MismatchError
@@ -141,8 +148,13 @@ def train_encoder(
     settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
     every = config.validate_every if checkpoint_every is None else checkpoint_every
     checkpoints = open_checkpoints(
-        checkpoint_dir, every=every, run=lambda: identity(settings, images, validation), resume=resume
+        checkpoint_dir,
+        every=every,
+        run=lambda: identity(settings, images, validation),
+        resume=resume,
+        overwrite=overwrite,
     )
+    log = None if log_dir is None else HistoryLog(log_dir, may_replace=resume or overwrite)
     cuda = list(range(torch.cuda.device_count()))
     with (
         quiet_lightning(),
@@ -163,7 +175,6 @@ def train_encoder(
         start = time.perf_counter()
         stop = early_stop(task, has_validation=validation is not None)
         bar = TrainingProgress(description) if progress else None
-        log = None if log_dir is None else HistoryLog(log_dir)
         callbacks = [checkpoints, _watch(task, data), stop, log, bar]
         trainer = _fit(task, data, device, checkpoints, [part for part in callbacks if part is not None])
         if validation is not None and not task.is_validated:
@@ -235,7 +246,7 @@ def _fit(
             raise
         raise KeyboardInterrupt(*stop.__context__.args) from None  # Lightning turns Ctrl-C into an exit
     if checkpoints is not None and checkpoints.interrupts.has_come:
-        raise KeyboardInterrupt(checkpoints.sentence)  # within the last step
+        logger.warning("interrupted after the last step: the model is calibrated and returned all the same")
     return trainer
 
 
