@@ -100,16 +100,21 @@ def calibrate(
         raise ConfigError(f"margin: expected at least 0 and below 1; got {margin}")
     if len(pixels) == 0:
         raise DataError("pixels: expected at least one image to calibrate with; got none")
+    before = encoder.head.thresholds.clone()
     encoder.head.thresholds.zero_()
-    magnitudes = np.abs(encode_dense(encoder, _spaced(pixels), device=device))
-    measured, labels, n_classes = magnitudes, None, None
-    if sample is not None:
-        measured = np.abs(encode_dense(encoder, _spaced(sample.pixels), device=device))
-        labels, n_classes = None if sample.labels is None else _spaced(sample.labels), sample.n_classes
-    found = fit_thresholds(
-        magnitudes, budget, sample=measured, labels=labels, n_classes=n_classes, target=(1 - margin) * budget.target
-    )
-    encoder.head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    try:
+        magnitudes = np.abs(encode_dense(encoder, _spaced(pixels), device=device))
+        measured, labels, n_classes = magnitudes, None, None
+        if sample is not None:
+            measured = np.abs(encode_dense(encoder, _spaced(sample.pixels), device=device))
+            labels, n_classes = None if sample.labels is None else _spaced(sample.labels), sample.n_classes
+        found = fit_thresholds(
+            magnitudes, budget, sample=measured, labels=labels, n_classes=n_classes, target=(1 - margin) * budget.target
+        )
+        encoder.head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    except BaseException:
+        encoder.head.thresholds.copy_(before)
+        raise
     return found.cost
 
 

@@ -323,3 +323,9 @@ def test_a_damaged_folder_is_refused(folder):
     (folder / "config.json").unlink()
     with pytest.raises(NotFoundError, match=r"holds no config\.json"):
         Sparsifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 19])
+def test_any_number_of_steps_can_be_taken(settings, dense, steps):
+    history = Sparsifier(**settings | {"steps": steps}).fit(dense).metrics_["history"]
+    assert history[-1]["step"] == steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
 from gossamer.learning.sparsifier.objectives import make_objective
 from gossamer.learning.training.health_callback import PREFIX
+from gossamer.learning.training.learning_rate import learning_rate_share
 from gossamer.learning.training.sampling import ShuffledRows
 
 LOG_EVERY = 10
@@ -27,8 +29,6 @@ LOG_EVERY = 10
 
 HEADROOM = 16.0
 """Training aims at this many times the budget, counting every nonzero; calibration drops the small ones."""
-
-_N_RISING = 0.1  # share of the steps in which the learning rate rises
 
 
 class RowBatch(NamedTuple):
@@ -153,13 +153,8 @@ class SparsifierTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW without decay; the rate rises, then falls along a cosine."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, weight_decay=0.0, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.config.learning_rate,
-            total_steps=self.config.steps + 1,
-            pct_start=_N_RISING,
-            cycle_momentum=False,
-        )
+        course = partial(learning_rate_share, steps=self.config.steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, course)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _penalty(self, sparse: Tensor, loss: Tensor, step: int) -> tuple[Tensor, float]:

@@ -143,8 +143,8 @@ def train_encoder(
     budget = None if encoder_config.activation == "none" else config.budget
     if budget is not None:
         budget.share(encoder_config.dim)  # refuses what is above dim
-    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
     data = _data_module(images, config, validation, has_budget=budget is not None)
+    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
     settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
     every = config.validate_every if checkpoint_every is None else checkpoint_every
     checkpoints = open_checkpoints(
@@ -173,7 +173,7 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        stop = early_stop(task, has_validation=validation is not None)
+        stop = early_stop(task, validation_labels=None if validation is None else validation.labels)
         bar = TrainingProgress(description) if progress else None
         callbacks = [checkpoints, _watch(task, data), stop, log, bar]
         trainer = _fit(task, data, device, checkpoints, [part for part in callbacks if part is not None])
