@@ -91,7 +91,7 @@ def train_network(
         if is_calibrated
         else measure_network(network, *rows)
     )
-    _say_if_missed(cost, target, is_calibrated=is_calibrated)
+    _say_if_missed(cost, target, is_calibrated=is_calibrated, is_saturated=task.is_saturated)
     metrics = {
         "n_rows": len(dense),
         "n_held_out": len(held_out),
@@ -137,7 +137,7 @@ def _spaced(rows: OffsetArray) -> OffsetArray:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_CALIBRATED)).astype(np.int64)]
 
 
-def _say_if_missed(cost: float, target: float, *, is_calibrated: bool) -> None:
+def _say_if_missed(cost: float, target: float, *, is_calibrated: bool, is_saturated: bool) -> None:
     if abs(cost / target - 1) > TOLERANCE:
         remedy = "Take more steps, or a larger target" if cost > target else "No entry had to be dropped"
         logger.warning(
@@ -145,4 +145,11 @@ def _say_if_missed(cost: float, target: float, *, is_calibrated: bool) -> None:
             target,
             cost,
             remedy if is_calibrated else "With top-k, every row keeps as many entries, however uneven dimensions are",
+        )
+    elif is_saturated:
+        logger.warning(
+            "flops_per_document: the regularizer's weight ended at its limit, and calibration alone reached %.3g of "
+            "the %g asked for. Take more steps, or a larger target",
+            cost,
+            target,
         )

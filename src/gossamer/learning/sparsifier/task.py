@@ -111,6 +111,11 @@ class SparsifierTask(LightningModule):
         )
         self._is_penalized = config.regularizer != "none"
 
+    @property
+    def is_saturated(self) -> bool:
+        """Whether λ is as large as it may be, and the cost still above what training aims at."""
+        return self._controller.is_saturated
+
     def training_step(self, batch: RowBatch) -> Tensor:
         """Return the loss of one batch.
 

@@ -73,6 +73,12 @@ def meet_budget(
             "budget: %.3g %s cannot be reached; the nearest is %.3g, with %s",
             budget.target, budget.unit, cost, _why(budget, cost),
         )  # fmt: skip
+    elif task.controller is not None and task.controller.is_saturated:
+        logger.warning(
+            "budget: the regularizer's weight ended at its limit, and calibration alone reached %.3g of the %.3g %s "
+            "asked for; take more steps, or a larger budget",
+            cost, budget.target, budget.unit,
+        )  # fmt: skip
     return BudgetOutcome(
         unit=budget.unit,
         target=budget.target,
