@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.errors import DataError
 from gossamer.learning.budget.target import TOLERANCE
+from gossamer.learning.calibration import spaced
 from gossamer.learning.devices import pick_device
 from gossamer.learning.sparsifier.calibration import calibrate_network, measure_network
 from gossamer.learning.sparsifier.config import SparsifierConfig
@@ -72,7 +73,7 @@ def train_network(
     """
     device = pick_device(config.device)
     learned, held_out = _split(dense, config.random_state)
-    corpus = dense.take(_spaced(dense.nonzero))
+    corpus = dense.take(spaced(dense.nonzero, most=MAX_CALIBRATED))
     if len(learned) < 2 or torch.allclose(corpus, corpus[:1], atol=1e-6):
         raise DataError("dense: expected at least two rows of different directions to learn from; got fewer")
     unseen = dense.take(held_out)
@@ -131,10 +132,6 @@ def _split(dense: DenseRows, seed: int) -> tuple[OffsetArray, OffsetArray]:
     n_held_out = min(len(rows) // 20, MAX_HELD_OUT)
     is_held_out[np.random.default_rng((seed, 0, 0)).choice(len(rows), n_held_out, replace=False)] = True
     return rows[~is_held_out], rows[is_held_out]
-
-
-def _spaced(rows: OffsetArray) -> OffsetArray:
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_CALIBRATED)).astype(np.int64)]
 
 
 def _say_if_missed(cost: float, target: float, *, is_calibrated: bool, is_saturated: bool) -> None:

@@ -20,12 +20,10 @@ from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
 from gossamer.learning.sparsifier.objectives import make_objective
+from gossamer.learning.training.config import LOG_EVERY
 from gossamer.learning.training.health_callback import PREFIX
 from gossamer.learning.training.learning_rate import learning_rate_share
 from gossamer.learning.training.sampling import ShuffledRows
-
-LOG_EVERY = 10
-"""Steps between two rows of the history."""
 
 HEADROOM = 16.0
 """Training aims at this many times the budget, counting every nonzero; calibration drops the small ones."""
@@ -137,7 +135,8 @@ class SparsifierTask(LightningModule):
         if done % LOG_EVERY == 0 or done == self.config.steps:
             row = {"step": done, "loss": float(loss.detach()), "penalty": float(penalty.detach()), "weight": weight}
             self.history.append(row | self._seen)
-        self._losses.append(loss.detach())
+        if self._is_penalized:  # else no controller reads and clears them
+            self._losses.append(loss.detach())
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: RowBatch, batch_idx: int) -> None:  # noqa: ARG002

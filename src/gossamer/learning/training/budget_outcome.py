@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gossamer.learning.budget import FlopsBudget
-from gossamer.learning.calibration import MAX_ROWS, calibrate
+from gossamer.learning.calibration import calibrate, spaced
 from gossamer.learning.encoding import encode_dense
 from gossamer.learning.training.health_callback import held_out_figures
 from gossamer.learning.training.image_data import ImageDataModule
@@ -62,7 +62,7 @@ def meet_budget(
     """
     sample = data.cost_sample
     assert sample is not None
-    chosen = data.rows[np.linspace(0, len(data.rows) - 1, min(len(data.rows), MAX_ROWS)).astype(np.int64)]
+    chosen = spaced(data.rows)
     margin = _MARGIN if sample.labels is not None else 0.0
     cost = calibrate(task.encoder, pixels[chosen], budget=budget, sample=sample, margin=margin, device=device)
     task.history.append({**task.history[-1], "is_calibrated": True})

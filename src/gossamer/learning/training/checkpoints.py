@@ -21,6 +21,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 import gossamer
 from gossamer.errors import ConfigError, MismatchError, NotFoundError, OutputExistsError
+from gossamer.learning.calibration import spaced
 from gossamer.learning.training.checkpoint_files import STATE, read_state, write_state
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def identity(settings: dict[str, Any], images: LabeledImages, validation: Labele
 
 def _digest(images: LabeledImages) -> str:
     digest = hashlib.sha256(repr((images.pixels.shape, images.labels.tolist())).encode())
-    for row in np.linspace(0, len(images) - 1, min(len(images), _HASHED_IMAGES)).astype(np.int64):
+    for row in spaced(np.arange(len(images)), most=_HASHED_IMAGES):
         digest.update(images.pixels[row].tobytes())
     return digest.hexdigest()[:16]
 

@@ -13,6 +13,9 @@ from gossamer.learning.regularizers import REGULARIZERS
 from gossamer.learning.training.augmentation import AffineAugmentation
 from gossamer.learning.training.learning_rate import learning_rate_share
 
+LOG_EVERY = 10
+"""Steps between two rows of the history."""
+
 STOP_ON, PRECISIONS = ("hit-rate", "budget"), ("float32", "bf16")
 
 

@@ -21,7 +21,7 @@ from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
 from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
 from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity, open_checkpoints
-from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.config import LOG_EVERY, TrainingConfig
 from gossamer.learning.training.health_callback import HealthWatch
 from gossamer.learning.training.history_log import HistoryLog
 from gossamer.learning.training.holdout import hold_out
@@ -30,7 +30,7 @@ from gossamer.learning.training.progress import TrainingProgress
 from gossamer.learning.training.quiet import quiet_lightning
 from gossamer.learning.training.ranks import ended_ranks, joined_batch_norms, lightning_devices
 from gossamer.learning.training.stopping import early_stop
-from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
+from gossamer.learning.training.task import SparseEmbeddingTask
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages

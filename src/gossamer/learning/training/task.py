@@ -22,12 +22,9 @@ from gossamer.learning.objectives import CUSTOM_OBJECTIVE, CustomObjective, Loss
 from gossamer.learning.regularizers import make_regularizer
 from gossamer.learning.regularizers.totals import n_ranks, sum_over_ranks
 from gossamer.learning.revival import DeadDimRevival
-from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.config import LOG_EVERY, TrainingConfig
 from gossamer.learning.training.image_data import ImageBatch
 from gossamer.learning.training.ranks import joined_rows, own_rows
-
-LOG_EVERY = 10
-"""Steps between two rows of the history."""
 
 
 class SparseEmbeddingTask(LightningModule):
