@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gossamer.learning.budget import FlopsBudget
 from gossamer.learning.calibration import calibrate, spaced
 from gossamer.learning.encoding import encode_dense
-from gossamer.learning.training.health_callback import held_out_figures
+from gossamer.learning.training.health_callback import CORE_COST, held_out_figures
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.task import SparseEmbeddingTask
 
@@ -65,7 +65,9 @@ def meet_budget(
     chosen = spaced(data.rows)
     margin = _MARGIN if sample.labels is not None else 0.0
     cost = calibrate(task.encoder, pixels[chosen], budget=budget, sample=sample, margin=margin, device=device)
-    task.history.append({**task.history[-1], "is_calibrated": True})
+    # What the controller saw is of the encoder before calibration.
+    last = {name: value for name, value in task.history[-1].items() if name != CORE_COST}
+    task.history.append({**last, "is_calibrated": True})
     embeddings = torch.from_numpy(encode_dense(task.encoder, sample.pixels, device=device))
     task.record(held_out_figures(embeddings, sample))
     if not budget.is_met_by(cost):

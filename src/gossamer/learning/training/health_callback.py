@@ -22,6 +22,9 @@ from gossamer.learning.training.task import SparseEmbeddingTask
 PREFIX = "held_out_"
 """What the fields of the history begin with that are of these images."""
 
+CORE_COST = PREFIX + "core_cost"
+"""The field of what the controller brings to the target."""
+
 MAX_ROWS = 256
 """How many images are looked at each time, at most: few, since it happens some fifty times."""
 
@@ -83,7 +86,7 @@ class HealthWatch(Callback):
             cost = _cost(self._controller.budget, core_entries(embeddings, share=CORE), self._sample)
             zero_share = float((embeddings == 0).all(dim=1).float().mean())
             self._controller.observe(step, cost, zero_share=zero_share, loss=self._mean_loss())
-            task.record({PREFIX + "core_cost": cost})
+            task.record({CORE_COST: cost})
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the steps since the last call, of all ranks."""
