@@ -173,6 +173,8 @@ def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, 
         (("--checkpoint-every", 0), "error: checkpoint_every: expected"),
         (("--preset", "paper-food"), "error: preset: expected one of paper-face, paper-cifar; got 'paper-food'"),
         (("--margin", -1), "error: margin: expected"),
+        (("--activation", "none", "--flops-per-document", 1), "error: --flops-per-document: expected a sparse model"),
+        (("--activation", "none", "--weight", 1), "error: --weight: expected a sparse model"),
         (("--loss", "n-pairs", "--rows-per-class", 3), "error: batch_size: expected a multiple of rows_per_class"),
         (("--activation", "top-k"), "error: nnz_per_row: expected"),
         (("--steps", 0), "error: steps: expected"),
@@ -255,5 +257,8 @@ def test_an_old_checkpoint_is_dropped_by_overwrite_and_none_is_an_error_of_resum
     old.mkdir(parents=True)
     (old / "state.json").write_text("{}")
     gossamer("train", images, "--out", tmp_path / "model", *small, status=2)
+    for wrong in (("--preset", "none-such"), ("--labels", tmp_path / "none.csv"), ("--loss", "none-such")):
+        gossamer("train", images, "--out", tmp_path / "model", *small, *wrong, "--overwrite", status=2)
+        assert old.exists()
     gossamer("train", images, "--out", tmp_path / "model", *small, "--overwrite")
     assert [file.name for file in tmp_path.iterdir()] == ["model"]

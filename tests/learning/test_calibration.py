@@ -119,3 +119,15 @@ def test_no_threshold_makes_a_row_all_zero(encoder, images):
     rows = encode_dense(encoder, images.pixels)
     np.testing.assert_array_equal(np.count_nonzero(rows, axis=1), (whole != 0).any(axis=1))
     np.testing.assert_array_equal(rows.argmax(axis=1), whole.argmax(axis=1))
+
+
+def test_a_calibration_that_fails_leaves_the_thresholds_as_they_were(encoder, images):
+    encoder.head.thresholds.fill_(0.25)
+    with pytest.raises(DataError, match="at least two rows"):
+        calibrate(encoder, images.pixels[:1], budget=flops_budget(1.0))
+    assert encoder.head.thresholds.unique().tolist() == [0.25]
+
+
+@pytest.mark.parametrize(("n", "most", "expected"), [(0, 3, []), (2, 3, [0, 1]), (9, 3, [0, 4, 8])])
+def test_rows_are_spaced_evenly_from_the_first_to_the_last(n, most, expected):
+    assert calibration.spaced(np.arange(n), most=most).tolist() == expected

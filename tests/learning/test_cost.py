@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gossamer import SparseEmbeddings
-from gossamer.errors import DataError
+from gossamer import InvertedIndex, SparseEmbeddings
+from gossamer.errors import DataError, GossamerError
 from gossamer.index.cost import ExpectedCost
 from gossamer.learning import FlopsBudget, SearchCost, measured_cost
 from gossamer.learning.cost import core_entries
@@ -79,6 +79,12 @@ def test_the_line_of_an_index_is_found_from_queries():
     assert (cost.call_us, cost.posting_us) == pytest.approx((40.0, 0.5))
     budget = FlopsBudget(query_us=540.0, n_docs=2000, cost=cost)
     assert budget.target == pytest.approx(1000 / 2000)
+
+
+def test_queries_of_another_dim_are_refused():
+    index = InvertedIndex.build(SparseEmbeddings.from_dense(np.eye(3, dtype=np.float32)))
+    with pytest.raises(GossamerError, match="dim"):
+        SearchCost.of(index, SparseEmbeddings.from_dense(np.ones((2, 9), np.float32)))
 
 
 def test_queries_that_all_touch_as_much_give_no_line():

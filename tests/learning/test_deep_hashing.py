@@ -144,3 +144,9 @@ def test_bad_settings_are_refused(config, images):
         train_deep_hashing(images, dense, TrainingConfig(steps=1), loss=loss)
     with pytest.raises(ConfigError, match="n_active: expected at most dim = 3; got 4"):
         train_deep_hashing(images, replace(dense, dim=3), settings, loss=loss)
+
+
+def test_outputs_of_any_size_are_assigned(rng):
+    outputs = rng.standard_normal((6, 8))
+    small = assign_codes(outputs, n_active=3, collision_weight=0.5)
+    np.testing.assert_array_equal(assign_codes(outputs * 2.0**60, n_active=3, collision_weight=0.5 * 2.0**60), small)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gossamer.learning import Encoder, EncoderConfig, TrainingConfig, train_encoder
+from gossamer.learning.model_card import sparsifier_card
 
 CONFIG = EncoderConfig(dim=64, image_size=16)
 BRIEF = TrainingConfig(steps=12, batch_size=16, validate_every=6, device="cpu")
@@ -70,3 +71,20 @@ def test_nothing_is_claimed_of_a_model_that_nobody_measured(tmp_path):
     assert "Nothing was measured on images not learned from." in card
     assert "Nothing is known of it." in card
     assert "None" not in card
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"n_images": 4},
+        {"last": None, "budget": {"target": 1.0}, "settings": "mine"},
+        {"last": 3, "budget": "none", "hit rate of mine": 0.5},
+    ],
+)
+def test_metrics_of_the_callers_own_are_shown_as_far_as_they_are_known(tmp_path, metrics):
+    encoder = Encoder(dataclasses.replace(CONFIG, pixel_mean=1.0, pixel_std=1.0))
+    encoder.save_pretrained(tmp_path / "model", metrics=metrics)
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert ("Learned from 4 images. " in card) == ("n_images" in metrics)
+    assert "None" not in card
+    assert "None" not in sparsifier_card("model", {"width": 4, "dim": 8}, metrics, fingerprint="0")

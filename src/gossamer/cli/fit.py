@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gossamer.cli.options import DeviceOption, JsonOption, OverwriteOption
+from gossamer.cli.options import DeviceOption, JsonOption, OverwriteOption, setting
 from gossamer.cli.printing import print_record
 from gossamer.datasets.embedding_files import read_dense
 from gossamer.datasets.labels import read_row_labels
@@ -19,11 +19,6 @@ OBJECTIVE_HELP = "similarity, squared-similarity, reconstruction or contrastive.
 REGULARIZER_HELP = "flops, unbiased-flops, corpus-flops, l1 or none; none with --activation top-k."
 
 
-def _setting(flag: str, meaning: str, default: object) -> Any:
-    """Make an option that is None unless given: the default is the library's, and shown here."""
-    return typer.Option(flag, help=meaning, show_default=str(default))
-
-
 def fit(
     dense: Annotated[
         Path,
@@ -32,7 +27,7 @@ def fit(
     *,
     out: Annotated[Path, typer.Option("--out", metavar="MODEL", help="The folder to write.", show_default=False)],
     flops_per_document: Annotated[
-        float | None, _setting("--flops-per-document", "What searching rows like these may cost.", 1.0)
+        float | None, setting("--flops-per-document", "What searching rows like these may cost.", 1.0)
     ] = None,
     labels: Annotated[
         Path | None,
@@ -43,14 +38,14 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    dim: Annotated[int | None, _setting("--dim", "Dimensions of a sparse embedding.", 4096)] = None,
-    activation: Annotated[str | None, _setting("--activation", ACTIVATION_HELP, "relu")] = None,
-    objective: Annotated[str | None, _setting("--objective", OBJECTIVE_HELP, "similarity")] = None,
-    regularizer: Annotated[str | None, _setting("--regularizer", REGULARIZER_HELP, "flops")] = None,
-    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 400)] = None,
-    batch_size: Annotated[int | None, _setting("--batch-size", "Rows in a batch.", 512)] = None,
-    learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak.", 0.006)] = None,
-    seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
+    dim: Annotated[int | None, setting("--dim", "Dimensions of a sparse embedding.", 4096)] = None,
+    activation: Annotated[str | None, setting("--activation", ACTIVATION_HELP, "relu")] = None,
+    objective: Annotated[str | None, setting("--objective", OBJECTIVE_HELP, "similarity")] = None,
+    regularizer: Annotated[str | None, setting("--regularizer", REGULARIZER_HELP, "flops")] = None,
+    steps: Annotated[int | None, setting("--steps", "Batches to learn from.", 400)] = None,
+    batch_size: Annotated[int | None, setting("--batch-size", "Rows in a batch.", 512)] = None,
+    learning_rate: Annotated[float | None, setting("--learning-rate", "Peak.", 0.006)] = None,
+    seed: Annotated[int | None, setting("--seed", "Same seed, same machine: same model.", 0)] = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,3 +33,8 @@ SkipUnreadableOption = Annotated[
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an older output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def setting(flag: str, meaning: str, default: object) -> Any:
+    """Make an option that is None unless given: the default is the library's, and shown here."""
+    return typer.Option(flag, help=meaning, show_default=str(default))

@@ -22,9 +22,11 @@ from gossamer.cli.options import (
     LabelsOption,
     OverwriteOption,
     SkipUnreadableOption,
+    setting,
 )
 from gossamer.cli.printing import print_record
 from gossamer.cli.progress import ProgressBars
+from gossamer.errors import ConfigError
 from gossamer.files import check_output
 
 DENSE_ACTIVATION, NO_REGULARIZER = "none", "none"
@@ -35,11 +37,6 @@ BACKBONE_HELP = "One of conv4, mobilefacenet, network-in-network, resnet18, resn
 ACTIVATION_HELP = "relu, soft-threshold, learned-soft-threshold, jump-relu, top-k, or none: a dense model."
 LOSS_HELP = "arcface, cosface, proxy-anchor, semi-hard-triplet, n-pairs, multi-similarity or contrastive."
 REGULARIZER_HELP = "flops, unbiased-flops, corpus-flops, l1 or none."
-
-
-def _setting(flag: str, meaning: str, default: object) -> Any:
-    """Make an option that is None unless given: the default is the library's, and shown here."""
-    return typer.Option(flag, help=meaning, show_default=str(default))
 
 
 def train(
@@ -58,53 +55,51 @@ def train(
     label_column: LabelColumnOption = "1",
     classes: ClassesOption = None,
     skip_unreadable: SkipUnreadableOption = False,
-    image_size: Annotated[int | None, _setting("--image-size", "Side that images are resized to.", 32)] = None,
+    image_size: Annotated[int | None, setting("--image-size", "Side that images are resized to.", 32)] = None,
     channels: Annotated[
-        int | None, _setting("--channels", "1 for grey, 3 for color.", "1 if no image is stored in color")
+        int | None, setting("--channels", "1 for grey, 3 for color.", "1 if no image is stored in color")
     ] = None,
-    backbone: Annotated[str | None, _setting("--backbone", BACKBONE_HELP, "conv4")] = None,
+    backbone: Annotated[str | None, setting("--backbone", BACKBONE_HELP, "conv4")] = None,
     dim: Annotated[
-        int | None, _setting("--dim", "Dimensions of an embedding.", "4096; 128 with --activation none")
+        int | None, setting("--dim", "Dimensions of an embedding.", "4096; 128 with --activation none")
     ] = None,
-    activation: Annotated[str | None, _setting("--activation", ACTIVATION_HELP, "relu")] = None,
-    theta: Annotated[float | None, _setting("--theta", "Threshold, of activations that have one.", 1.0)] = None,
+    activation: Annotated[str | None, setting("--activation", ACTIVATION_HELP, "relu")] = None,
+    theta: Annotated[float | None, setting("--theta", "Threshold, of activations that have one.", 1.0)] = None,
     nnz_per_row: Annotated[
-        int | None, _setting("--nnz-per-row", "Entries that top-k keeps; for it alone.", "none")
+        int | None, setting("--nnz-per-row", "Entries that top-k keeps; for it alone.", "none")
     ] = None,
-    loss: Annotated[str | None, _setting("--loss", LOSS_HELP, "arcface")] = None,
-    margin: Annotated[float | None, _setting("--margin", "Margin of the loss, as in its paper.", "the loss's")] = None,
-    scale: Annotated[float | None, _setting("--scale", "Factor of the loss's scores.", "the loss's")] = None,
+    loss: Annotated[str | None, setting("--loss", LOSS_HELP, "arcface")] = None,
+    margin: Annotated[float | None, setting("--margin", "Margin of the loss, as in its paper.", "the loss's")] = None,
+    scale: Annotated[float | None, setting("--scale", "Factor of the loss's scores.", "the loss's")] = None,
     rows_per_class: Annotated[
         int | None,
-        _setting("--rows-per-class", "Images of each of its classes in a batch.", "what the loss needs"),
+        setting("--rows-per-class", "Images of each of its classes in a batch.", "what the loss needs"),
     ] = None,
     regularizer: Annotated[
         str | None,
-        _setting(
-            "--regularizer", "flops, unbiased-flops, corpus-flops, l1 or none.", "flops; none with --activation none"
-        ),
+        setting("--regularizer", REGULARIZER_HELP, "flops; none with --activation none"),
     ] = None,
     weight: Annotated[
         float | None,
-        _setting("--weight", "What the regularizer's weight grows to, whatever a search costs.", "found by the cost"),
+        setting("--weight", "What the regularizer's weight grows to, whatever a search costs.", "found by the cost"),
     ] = None,
     flops_per_document: Annotated[
         float | None,
-        _setting(
+        setting(
             "--flops-per-document",
             "What searching other images like these may cost: some of these are held out to measure it.",
             "1.0; none with a preset",
         ),
     ] = None,
     ramp_start: Annotated[
-        float | None, _setting("--ramp-start", "Share of the steps after which the weight grows.", 0.2)
+        float | None, setting("--ramp-start", "Share of the steps after which the weight grows.", 0.2)
     ] = None,
     ramp_end: Annotated[
-        float | None, _setting("--ramp-end", "Share of the steps after which the weight holds.", 0.7)
+        float | None, setting("--ramp-end", "Share of the steps after which the weight holds.", 0.7)
     ] = None,
     revive_after: Annotated[
         int | None,
-        _setting("--revive-after", "Steps in which no image uses a dimension, after which it starts afresh.", "never"),
+        setting("--revive-after", "Steps in which no image uses a dimension, after which it starts afresh.", "never"),
     ] = None,
     augmentation: Annotated[
         bool | None,
@@ -114,9 +109,9 @@ def train(
             show_default="augmentation",
         ),
     ] = None,
-    steps: Annotated[int | None, _setting("--steps", "Batches to learn from.", 1600)] = None,
-    batch_size: Annotated[int | None, _setting("--batch-size", "Images in a batch.", 128)] = None,
-    learning_rate: Annotated[float | None, _setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
+    steps: Annotated[int | None, setting("--steps", "Batches to learn from.", 1600)] = None,
+    batch_size: Annotated[int | None, setting("--batch-size", "Images in a batch.", 128)] = None,
+    learning_rate: Annotated[float | None, setting("--learning-rate", "Peak, of the encoder.", 0.003)] = None,
     validation_classes: Annotated[
         Path | None,
         typer.Option(
@@ -126,19 +121,24 @@ def train(
             show_default=False,
         ),
     ] = None,
-    validate_every: Annotated[int | None, _setting("--validate-every", "Steps between validations.", 200)] = None,
+    validate_every: Annotated[int | None, setting("--validate-every", "Steps between validations.", 200)] = None,
     patience: Annotated[
         int | None,
-        _setting("--patience", "Validations in a row without a better hit rate, after which to stop.", "none"),
+        setting("--patience", "Measurements in a row, after which to stop: see --stop-on.", "none"),
     ] = None,
     stop_on: Annotated[
-        str | None, _setting("--stop-on", "hit-rate, or budget: validations that cost no more.", "hit-rate")
+        str | None,
+        setting(
+            "--stop-on",
+            "hit-rate: validations without a better one; or budget: looks at images held out that cost no more.",
+            "hit-rate",
+        ),
     ] = None,
-    precision: Annotated[str | None, _setting("--precision", "float32, or bf16: mixed precision.", "float32")] = None,
+    precision: Annotated[str | None, setting("--precision", "float32, or bf16: mixed precision.", "float32")] = None,
     devices: Annotated[
-        int | None, _setting("--devices", "GPUs, or processes on a CPU, that share each batch.", 1)
+        int | None, setting("--devices", "GPUs, or processes on a CPU, that share each batch.", 1)
     ] = None,
-    seed: Annotated[int | None, _setting("--seed", "Same seed, same machine: same model.", 0)] = None,
+    seed: Annotated[int | None, setting("--seed", "Same seed, same machine: same model.", 0)] = None,
     log_dir: Annotated[
         Path | None,
         typer.Option(
@@ -147,7 +147,7 @@ def train(
     ] = None,
     device: DeviceOption = "auto",
     checkpoint_every: Annotated[
-        int | None, _setting("--checkpoint-every", "Steps between checkpoints, which are kept beside MODEL.", 200)
+        int | None, setting("--checkpoint-every", "Steps between checkpoints, which are kept beside MODEL.", 200)
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of the same command that was stopped.")
@@ -171,9 +171,10 @@ def train(
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
     checkpoints = out.absolute().parent / f".{out.name}.checkpoints"
-    if overwrite and not resume:
-        remove_checkpoints(checkpoints)
     if activation == DENSE_ACTIVATION:
+        for flag, value in (("--flops-per-document", flops_per_document), ("--weight", weight)):
+            if value is not None and (regularizer in (None, NO_REGULARIZER) or flag != "--weight"):
+                raise ConfigError(f"{flag}: expected a sparse model with it, or none of it; got --activation none")
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
         dim = DENSE_DIM if dim is None else dim
     base = Preset(encoder=EncoderConfig(), training=TrainingConfig()) if preset is None else find_preset(preset)
@@ -243,6 +244,7 @@ def train(
         checkpoint_dir=checkpoints,
         checkpoint_every=checkpoint_every,
         resume=resume,
+        overwrite=overwrite,
         progress=True,
         log_dir=log_dir,
     )

@@ -100,16 +100,21 @@ def calibrate(
         raise ConfigError(f"margin: expected at least 0 and below 1; got {margin}")
     if len(pixels) == 0:
         raise DataError("pixels: expected at least one image to calibrate with; got none")
+    before = encoder.head.thresholds.clone()
     encoder.head.thresholds.zero_()
-    magnitudes = np.abs(encode_dense(encoder, _spaced(pixels), device=device))
-    measured, labels, n_classes = magnitudes, None, None
-    if sample is not None:
-        measured = np.abs(encode_dense(encoder, _spaced(sample.pixels), device=device))
-        labels, n_classes = None if sample.labels is None else _spaced(sample.labels), sample.n_classes
-    found = fit_thresholds(
-        magnitudes, budget, sample=measured, labels=labels, n_classes=n_classes, target=(1 - margin) * budget.target
-    )
-    encoder.head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    try:
+        magnitudes = np.abs(encode_dense(encoder, spaced(pixels), device=device))
+        measured, labels, n_classes = magnitudes, None, None
+        if sample is not None:
+            measured = np.abs(encode_dense(encoder, spaced(sample.pixels), device=device))
+            labels, n_classes = None if sample.labels is None else spaced(sample.labels), sample.n_classes
+        found = fit_thresholds(
+            magnitudes, budget, sample=measured, labels=labels, n_classes=n_classes, target=(1 - margin) * budget.target
+        )
+        encoder.head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    except BaseException:
+        encoder.head.thresholds.copy_(before)
+        raise
     return found.cost
 
 
@@ -206,6 +211,7 @@ def _thresholds(ascending: FloatArray, share: float) -> FloatArray:
     return thresholds.astype(np.float32)
 
 
-def _spaced(rows: NDArray[_Kind]) -> NDArray[_Kind]:
-    chosen = np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(np.int64)
+def spaced(rows: NDArray[_Kind], *, most: int = MAX_ROWS) -> NDArray[_Kind]:
+    """Return some rows, evenly spaced from the first to the last; all where there are no more than ``most``."""
+    chosen = np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)
     return rows[chosen]

@@ -118,9 +118,9 @@ class SearchCost:
             If all queries touch as many postings, or more postings take no more time.
         """
         queries = as_embeddings(queries)
+        microseconds = index.expected_cost(queries).microseconds  # refuses queries of another dim
         counted = np.append(0, np.cumsum(index.list_lengths[queries.dims]))
         postings = np.diff(counted[queries.indptr]).astype(np.float64)
-        microseconds = index.expected_cost(queries).microseconds
         spread = postings - postings.mean() if len(queries) else postings
         slope = float(spread @ microseconds / max(float(spread @ spread), 1.0))
         if slope <= 0:

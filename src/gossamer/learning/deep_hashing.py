@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
     from gossamer.learning.training import TrainedEncoder, TrainingConfig
 
-_ROUNDING = 1e-12  # a shorter path is shorter by more
+_ROUNDING = 1e-12  # of the largest output: a shorter path is shorter by more
 
 
 def assign_codes(outputs: AnyArray, *, n_active: int, collision_weight: float) -> NDArray[np.bool_]:
@@ -85,16 +85,17 @@ def _send_one(codes: NDArray[np.bool_], costs: DoubleArray, start: int, step: fl
     to_class, to_bucket = np.full(n_classes, math.inf), np.full(dim, math.inf)
     class_before, bucket_before = np.zeros(dim, np.int64), np.zeros(n_classes, np.int64)
     to_class[start] = 0.0
+    rounding = _ROUNDING * max(1.0, float(np.abs(costs).max()))
     while True:
         # Into a bucket that the class does not hold, and out of one that it holds, which it then leaves.
         entering = np.where(codes, math.inf, to_class[:, None] + costs)
-        nearer = entering.min(axis=0) < to_bucket - _ROUNDING
+        nearer = entering.min(axis=0) < to_bucket - rounding
         if not nearer.any():
             break
         class_before[nearer] = entering.argmin(axis=0)[nearer]
         to_bucket[nearer] = entering.min(axis=0)[nearer]
         leaving = np.where(codes, to_bucket - costs, math.inf)
-        nearer = leaving.min(axis=1) < to_class - _ROUNDING
+        nearer = leaving.min(axis=1) < to_class - rounding
         bucket_before[nearer] = leaving.argmin(axis=1)[nearer]
         to_class[nearer] = leaving.min(axis=1)[nearer]
     bucket = int(np.argmin(to_bucket + step * codes.sum(axis=0)))

@@ -19,6 +19,21 @@ FIGURES = {
 }
 """What the fields of a validation are called on the card."""
 
+# What the card tells of a training, where its field is in the metrics.
+_OF_ENCODERS = {
+    "n_images": " from {} images",
+    "n_classes": " of {} classes",
+    "step": ", {} steps",
+    "training_seconds": " in {} s",
+    "torch": " with torch {}",
+}
+_OF_SPARSIFIERS = {
+    "n_rows": " from {} rows",
+    "n_held_out": ", of which {} were held out,",
+    "training_seconds": " in {} s",
+    "torch": " with torch {}",
+}
+
 _SAMPLES = {"": "the validation images", "held_out_": "images of the training data that were held out"}
 
 
@@ -46,27 +61,27 @@ def model_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any
         "## Measured\n\n" + (_measured(metrics) or "Nothing was measured on images not learned from.\n"),
         "## Use\n\n" + _use(name, settings, is_sparse=is_sparse),
         "## Training\n\n" + _training(metrics),
-        "## Settings\n\n" + _table("setting", {**settings, **metrics.get("settings", {})}),
+        "## Settings\n\n" + _table("setting", {**settings, **_part(metrics, "settings")}),
     ]
     return "\n".join(parts)
 
 
 def sparsifier_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], *, fingerprint: str) -> str:
     """Return the card of a sparsifier; the parameters are those of `model_card`."""
-    figures = {"FLOPs per document, of held-out rows against the corpus": metrics["flops_per_document"]}
+    cost = {"FLOPs per document, of held-out rows against the corpus": metrics.get("flops_per_document")}
+    measured = "Nothing was measured.\n" if None in cost.values() else _table("", cost)
     parts = [
         _front_matter("sparse", "feature-extraction"),
         f"# {name}\n\nA sparsifier: dense rows of {settings['width']} dimensions to sparse ones of {settings['dim']}, "
         f"learned with [Gossamer](https://pypi.org/project/gossamer) {gossamer.__version__}. "
         f"Fingerprint: `{fingerprint}`.\n",
-        "## Measured\n\n" + _table("", figures),
+        "## Measured\n\n" + measured,
         "## Use\n\n```python\nimport numpy as np\n\nfrom gossamer import InvertedIndex\n"
         "from gossamer.learning import Sparsifier\n\n"
         f'sparsifier = Sparsifier.from_pretrained("{name}")\ndense = np.load("dense.npy", mmap_mode="r")\n'
         "index = InvertedIndex.build(sparsifier.transform(dense))\n"
         "found = index.search(sparsifier.transform(dense[:5]), k=10)  # found.doc_ids, found.scores\n```\n",
-        f"## Training\n\nLearned from {metrics['n_rows']} rows, of which {metrics['n_held_out']} were held out, in "
-        f"{metrics['training_seconds']} s with torch {metrics['torch']}. `metrics.json` has the whole course.\n",
+        "## Training\n\n" + _told(metrics, _OF_SPARSIFIERS),
         "## Settings\n\n" + _table("setting", settings),
     ]
     return "\n".join(parts)
@@ -79,12 +94,12 @@ def _front_matter(kind: str, task: str = "image-feature-extraction") -> str:
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    tables, last, budget = [], metrics.get("last", {}), metrics.get("budget")
+    tables, last, budget = [], _part(metrics, "last"), _part(metrics, "budget")
     for prefix, sample in _SAMPLES.items():
         figures = {title: last.get(prefix + field) for field, title in FIGURES.items() if prefix + field in last}
         if figures:
             tables.append(f"On {sample}{', calibrated' if last.get('is_calibrated') else ''}:\n\n{_table('', figures)}")
-    if budget:
+    if {"target", "unit", "reached", "n_held_out"} <= budget.keys():
         tables.append(
             f"The budget was {_shown(budget['target'])} {budget['unit']}, and {_shown(budget['reached'])} was reached "
             f"on {budget['n_held_out']} images held out.\n"
@@ -113,15 +128,21 @@ def _use(name: str, settings: Mapping[str, Any], *, is_sparse: bool) -> str:
 
 
 def _training(metrics: Mapping[str, Any]) -> str:
-    if "n_images" not in metrics:
-        return "Nothing is known of it.\n"
-    last = metrics.get("last", {})
-    return (
-        f"Learned from {metrics['n_images']} images of {metrics['n_classes']} classes, "
-        f"{last.get('step')} steps in {metrics['training_seconds']} s with torch {metrics['torch']}; at the end the "
-        f"loss was {_shown(last.get('loss'))}, the penalty {_shown(last.get('penalty'))} and its weight "
-        f"{_shown(last.get('weight'))}. `metrics.json` has the whole course.\n"
-    )
+    last = _part(metrics, "last")
+    told = _told({"step": last.get("step"), **metrics}, _OF_ENCODERS)
+    end = [f"{name} {_shown(last[name])}" for name in ("loss", "penalty", "weight") if last.get(name) is not None]
+    return told + (f"At the end: {', '.join(end)}.\n" if end else "")
+
+
+def _told(metrics: Mapping[str, Any], phrases: Mapping[str, str]) -> str:
+    said = "".join(phrase.format(metrics[name]) for name, phrase in phrases.items() if metrics.get(name) is not None)
+    return f"Learned{said}. `metrics.json` has the whole course.\n" if said else "Nothing is known of it.\n"
+
+
+def _part(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a dict within the metrics; an empty one if a caller's have none of that name."""
+    part = metrics.get(name)
+    return part if isinstance(part, Mapping) else {}
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from gossamer.errors import (
     OutputExistsError,
     ShapeError,
 )
-from gossamer.learning import Encoder, EncoderConfig, Sparsifier
+from gossamer.learning import BudgetController, Encoder, EncoderConfig, Sparsifier
 from gossamer.learning.sparsifier.dense_rows import ROWS_PER_BLOCK
 from gossamer.metrics import flops_per_document, recall_at_k
 
@@ -169,6 +169,13 @@ def test_every_activation_meets_the_budget(settings, dense, activation):
     assert 0.75 < flops_per_document(rows, rows) < 1.3
 
 
+def test_the_cost_of_top_k_is_measured(settings, dense):
+    sparsifier = Sparsifier(**settings, activation="top-k", regularizer="none").fit(dense)
+    shares = (sparsifier.transform(dense) != 0).toarray().mean(axis=0)
+    assert sparsifier.metrics_["flops_per_document"] == pytest.approx(float(shares @ shares), rel=0.15)
+    assert sparsifier.metrics_["flops_per_document"] != settings["flops_per_document"]
+
+
 def test_top_k_keeps_as_many_entries_in_each_row(settings, dense):
     rows = Sparsifier(**settings, activation="top-k", regularizer="none").fit_transform(dense)
     assert np.unique(np.diff(rows.indptr)).tolist() == [11]  # the root of 1 FLOP times 128 dimensions
@@ -255,7 +262,7 @@ def folder(fitted, tmp_path):
 
 def test_a_saved_sparsifier_is_the_same_bit_for_bit(fitted, folder, dense):
     read = Sparsifier.from_pretrained(folder)
-    assert read.get_params() == fitted.get_params()
+    assert read.get_params() == fitted.get_params() | {"device": "auto"}
     assert read.fingerprint == fitted.fingerprint
     assert read.metrics_ == fitted.metrics_
     assert (read.transform(dense) != fitted.transform(dense)).nnz == 0
@@ -316,3 +323,37 @@ def test_a_damaged_folder_is_refused(folder):
     (folder / "config.json").unlink()
     with pytest.raises(NotFoundError, match=r"holds no config\.json"):
         Sparsifier.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 19])
+def test_any_number_of_steps_can_be_taken(settings, dense, steps):
+    history = Sparsifier(**settings | {"steps": steps}).fit(dense).metrics_["history"]
+    assert history[-1]["step"] == steps
+
+
+def test_a_model_says_nothing_of_the_device_that_it_was_made_on(fitted, tmp_path):
+    fitted.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    assert "device" not in json.loads(path.read_text())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "cuda:7"}))  # as they were once saved
+    assert Sparsifier.from_pretrained(tmp_path / "model").device == "auto"
+
+
+def test_a_lost_row_of_a_signed_model_keeps_its_largest_magnitude_and_its_sign(settings, dense):
+    fitted = Sparsifier(**settings, activation="soft-threshold").fit(dense)
+    head = fitted.network_.head
+    head.activation.forward = torch.zeros_like  # nothing passes
+    unit = torch.nn.functional.normalize(torch.from_numpy(dense))
+    with torch.no_grad():
+        before = head.norm(head.linear(unit * 24**0.5)).numpy()
+    rows = fitted.transform(dense)
+    best = np.abs(before).argmax(axis=1)
+    np.testing.assert_array_equal(rows.indices, best)
+    np.testing.assert_array_equal(rows.data, np.sign(before[np.arange(300), best]))
+    assert set(rows.data) == {-1.0, 1.0}
+
+
+def test_a_weight_at_its_limit_is_said_once(settings, dense, caplog, monkeypatch):
+    monkeypatch.setattr(BudgetController, "is_saturated", True)
+    Sparsifier(**settings).fit(dense)
+    assert len([line for line in caplog.messages if "the regularizer's weight ended at its limit" in line]) == 1

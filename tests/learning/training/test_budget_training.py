@@ -12,6 +12,7 @@ import torch
 
 from gossamer.errors import ConfigError
 from gossamer.learning import (
+    BudgetController,
     Encoder,
     EncoderConfig,
     FlopsBudget,
@@ -153,3 +154,16 @@ def test_a_dense_encoder_has_no_weight_to_find(images):
 def test_the_bar_shows_what_a_search_costs(images, capfd):
     train_encoder(images, OPEN, BRIEF, progress=True)
     assert "FLOPs" in capfd.readouterr().err
+
+
+def test_a_weight_at_its_limit_is_said_once(images, caplog, monkeypatch):
+    monkeypatch.setattr(BudgetController, "is_saturated", True)
+    train_encoder(images, OPEN, BRIEF)
+    assert len([line for line in caplog.messages if line.startswith("budget: ")]) == 1
+
+
+def test_the_calibrated_row_has_no_cost_of_before(images):
+    history = train_encoder(images, OPEN, BRIEF).history
+    assert "held_out_core_cost" in history[-2]
+    assert history[-1]["is_calibrated"]
+    assert "held_out_core_cost" not in history[-1]

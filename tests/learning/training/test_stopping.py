@@ -3,6 +3,7 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,8 +117,11 @@ def test_what_patience_needs_is_asked_for(images, unseen_images):
         train_encoder(images, CONFIG, RUN)
     with pytest.raises(ConfigError, match="stop_on: expected a sparse encoder and a budget with 'budget'; got none"):
         train_encoder(images, CONFIG, dataclasses.replace(RUN, stop_on="budget"), validation=unseen_images)
-    with pytest.raises(TrainingError, match="patience: expected validation images with two of a class"):
-        run(EarlyStop(patience=1, first_step=0), [None])
+    one_each = unseen_images.take(np.unique(unseen_images.labels, return_index=True)[1])
+    with pytest.raises(
+        TrainingError, match="patience: expected validation images with two of a .*--validation-classes"
+    ):
+        train_encoder(images, CONFIG, dataclasses.replace(RUN, steps=1), validation=one_each)
     with pytest.raises(ConfigError, match="stop_on: expected one of hit-rate, budget; got 'boredom'"):
         dataclasses.replace(RUN, stop_on="boredom")
     with pytest.raises(ConfigError, match="patience: expected a whole number of at least 1; got 0"):

@@ -361,6 +361,24 @@ def test_ctrl_c_stops_training_and_works_again_after(images):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_embeddings_that_are_not_finite_do_not_reach_a_loss_of_the_callers(images):
+    def loss(embeddings, targets):  # noqa: ARG001
+        if not torch.isfinite(embeddings).all():
+            raise ValueError("never seen such numbers")
+        return embeddings.square().mean()
+
+    with pytest.raises(TrainingError, match="step 2 of 3.*the encoder's outputs are not finite"):
+        train_encoder(
+            images, CUSTOM, dataclasses.replace(BRIEF, loss="custom"), backbone=Flat(error=float("nan")), objective=loss
+        )
+
+
+@pytest.mark.parametrize("budget", [None, FlopsBudget(flops_per_document=1.0)])
+def test_no_images_are_refused_in_a_sentence(images, budget):
+    with pytest.raises(TrainingError, match="images: expected at least two classes to tell apart; got"):
+        train_encoder(images.take(np.arange(0)), OPEN, dataclasses.replace(BRIEF, budget=budget))
+
+
 def test_what_cannot_be_trained_is_refused(images):
     with pytest.raises(TrainingError, match="at least two classes"):
         train_encoder(images.take(np.arange(8)), OPEN, BRIEF)

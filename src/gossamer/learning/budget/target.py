@@ -6,9 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
-from gossamer.arrays import DoubleArray
 from gossamer.errors import ConfigError
 
 CostFunction = Callable[[float], float]
@@ -68,9 +65,9 @@ class FlopsBudget:
             raise ConfigError(f"{given[0]}: expected a finite number above 0; got {value}")
         if not (self.n_docs is not None) == (self.cost is not None) == (self.query_us is not None):
             raise ConfigError("query_us: expected n_docs and cost with it, and only with it")
-        if self.n_docs is not None and self.n_docs < 1:
-            raise ConfigError(f"n_docs: expected at least 1; got {self.n_docs}")
-        assert self.target > 0
+        if self.n_docs is not None and (type(self.n_docs) is not int or self.n_docs < 1):
+            raise ConfigError(f"n_docs: expected a whole number of at least 1; got {self.n_docs!r}")
+        self.target  # noqa: B018 - refuses a time that no query can take
 
     @property
     def counts_nonzeros(self) -> bool:
@@ -88,17 +85,6 @@ class FlopsBudget:
         if self.nnz_per_row is not None:
             return self.nnz_per_row
         return self._flops_for_time() if self.flops_per_document is None else self.flops_per_document
-
-    def measure(self, frequencies: DoubleArray) -> float:
-        """Return the cost of a corpus, in the unit of `target`.
-
-        Parameters
-        ----------
-        frequencies : array, shape (dim,)
-            p_j, the share of its rows whose entry j is not zero. Of a sample of n rows, their own sampling
-            adds about nnz / n to the FLOPs; `gossamer.learning.cost.measured_cost` leaves that out.
-        """
-        return float(frequencies.sum() if self.counts_nonzeros else np.square(frequencies).sum())
 
     def share(self, dim: int) -> float:
         """Return the share of rows that use a dimension, where all are even and the target is met.

@@ -45,6 +45,17 @@ def calibrate_network(
     return found.cost
 
 
+@torch.no_grad()
+def measure_network(network: SparsifierNetwork, corpus: Tensor, unseen: Tensor) -> float:
+    """Return what unseen rows cost against the corpus, dropping what the head's thresholds drop now.
+
+    The parameters are those of `calibrate_network`.
+    """
+    documents, queries = (network(rows).abs().cpu().numpy() for rows in (corpus, unseen))
+    nothing_more = np.zeros(documents.shape[1], np.float32)
+    return float(_frequencies(documents, nothing_more) @ _frequencies(queries, nothing_more))
+
+
 def _frequencies(magnitudes: FloatArray, thresholds: FloatArray) -> DoubleArray:
     """Return the share of rows that keep each entry, as `SparseHead` keeps them."""
     is_kept = magnitudes > thresholds

@@ -15,7 +15,9 @@ _COUNTS = {"width": 1, "dim": 1, "steps": 1, "batch_size": 2, "random_state": 0}
 
 @dataclass(frozen=True, kw_only=True)
 class SparsifierConfig:
-    """The settings of a `Sparsifier` and the width of the rows that it takes; what ``config.json`` holds.
+    """The settings of a `Sparsifier` and the width of the rows that it takes.
+
+    ``config.json`` holds all but the device, which is of the machine and not of the model.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class SparsifierConfig:
     batch_size: int
     learning_rate: float
     random_state: int
-    device: str
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         for name, lowest in _COUNTS.items():

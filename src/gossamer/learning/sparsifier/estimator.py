@@ -241,12 +241,13 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If the folder to write into does not exist.
         """
         weights, settings, folder = self._fitted().state_dict(), dataclasses.asdict(self._config), Path(folder)
+        del settings["device"]  # another machine may have none of that name
         card = sparsifier_card(folder.name, settings, self.metrics_, fingerprint=self.fingerprint)
         write_folder(folder, settings, weights, self.metrics_, card, overwrite=overwrite, kind=SPARSIFIER)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Sparsifier:
-        """Read a model folder that `save_pretrained` wrote: parameters and what was learned.
+        """Read a model folder that `save_pretrained` wrote: parameters and what was learned, for device ``auto``.
 
         Raises
         ------
@@ -259,12 +260,12 @@ class Sparsifier(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             If a newer Gossamer wrote it.
         """
         folder = Path(folder)
-        config = read_config(folder, SparsifierConfig, kind=SPARSIFIER)
+        config = read_config(folder, SparsifierConfig, optional={"device"}, kind=SPARSIFIER)
         with torch.random.fork_rng(devices=[]):  # random weights are made, only to be replaced
             network = SparsifierNetwork(config)
         network.load_state_dict(read_weights(folder, expected=network.state_dict()))
         settings = dataclasses.asdict(config)
-        del settings["width"]
+        del settings["width"], settings["device"]  # an older Gossamer saved the device, too
         sparsifier = cls(**settings)
         sparsifier.network_, sparsifier._config = network.eval(), config
         sparsifier.n_features_in_, sparsifier.metrics_ = config.width, read_metrics(folder)

@@ -6,10 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gossamer.learning.heads import SparseHead
 from gossamer.learning.sparsifier.config import SparsifierConfig
+
+_SIGNED = ("soft-threshold", "learned-soft-threshold", "top-k")  # activations that leave the sign
 
 
 class SparsifierNetwork(nn.Module):
@@ -31,6 +32,7 @@ class SparsifierNetwork(nn.Module):
             activation=config.activation,
             nnz_per_row=config.even_nnz_per_row if config.activation == "top-k" else None,
         )
+        self._is_signed = config.activation in _SIGNED
         self._scale = math.sqrt(config.width)  # the entries' variance, at most 1 / width, is then at most 1
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -41,8 +43,10 @@ class SparsifierNetwork(nn.Module):
             return embeddings
         # A row unlike all that was learned from may pass no threshold; no search would find it.
         is_lost = rows.any(dim=1) & ~embeddings.any(dim=1)
-        best = self.head.norm(self.head.linear(features[is_lost])).argmax(dim=1)
-        embeddings[is_lost] = F.one_hot(best, embeddings.shape[1]).to(embeddings)
+        lost = self.head.norm(self.head.linear(features[is_lost]))
+        best = (lost.abs() if self._is_signed else lost).argmax(dim=1, keepdim=True)
+        entry = lost.gather(1, best).sign() if self._is_signed else torch.ones_like(lost[:, :1])
+        embeddings[is_lost] = torch.zeros_like(lost).scatter(1, best, entry).to(embeddings)
         return embeddings
 
     @torch.no_grad()

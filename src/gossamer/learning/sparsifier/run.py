@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader
 
 from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.errors import DataError
+from gossamer.learning.budget.target import TOLERANCE
+from gossamer.learning.calibration import spaced
 from gossamer.learning.devices import pick_device
-from gossamer.learning.sparsifier.calibration import calibrate_network
+from gossamer.learning.sparsifier.calibration import calibrate_network, measure_network
 from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
@@ -31,7 +33,6 @@ MAX_CALIBRATED = 8192
 """How many rows of the corpus are encoded for calibration, at most; their quantiles are what is wanted."""
 
 _FEWEST_TO_HOLD_OUT = 40
-_TOLERANCE = 0.1
 
 
 class TrainedNetwork(NamedTuple):
@@ -72,7 +73,7 @@ def train_network(
     """
     device = pick_device(config.device)
     learned, held_out = _split(dense, config.random_state)
-    corpus = dense.take(_spaced(dense.nonzero))
+    corpus = dense.take(spaced(dense.nonzero, most=MAX_CALIBRATED))
     if len(learned) < 2 or torch.allclose(corpus, corpus[:1], atol=1e-6):
         raise DataError("dense: expected at least two rows of different directions to learn from; got fewer")
     unseen = dense.take(held_out)
@@ -84,10 +85,14 @@ def train_network(
         batches = RowBatches(dense, learned, None if targets is None else targets[learned], config)
         _fit(task, batches, device, TrainingProgress("fit") if progress else None)
     network.to(device).eval().settle(corpus.to(device))
-    cost = config.flops_per_document
-    if config.activation != "top-k":
-        cost = calibrate_network(network, corpus.to(device), unseen.to(device), flops_per_document=_AIM * cost)
-    _say_if_missed(cost, config.flops_per_document)
+    target, rows = config.flops_per_document, (corpus.to(device), unseen.to(device))
+    is_calibrated = config.activation != "top-k"
+    cost = (
+        calibrate_network(network, *rows, flops_per_document=_AIM * target)
+        if is_calibrated
+        else measure_network(network, *rows)
+    )
+    _say_if_missed(cost, target, is_calibrated=is_calibrated, is_saturated=task.is_saturated)
     metrics = {
         "n_rows": len(dense),
         "n_held_out": len(held_out),
@@ -129,15 +134,19 @@ def _split(dense: DenseRows, seed: int) -> tuple[OffsetArray, OffsetArray]:
     return rows[~is_held_out], rows[is_held_out]
 
 
-def _spaced(rows: OffsetArray) -> OffsetArray:
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MAX_CALIBRATED)).astype(np.int64)]
-
-
-def _say_if_missed(cost: float, target: float) -> None:
-    if abs(cost / target - 1) > _TOLERANCE:
+def _say_if_missed(cost: float, target: float, *, is_calibrated: bool, is_saturated: bool) -> None:
+    if abs(cost / target - 1) > TOLERANCE:
+        remedy = "Take more steps, or a larger target" if cost > target else "No entry had to be dropped"
         logger.warning(
             "flops_per_document: %g was asked for, and %.3g is the nearest that was reached. %s",
             target,
             cost,
-            "Take more steps, or a larger target" if cost > target else "No entry had to be dropped",
+            remedy if is_calibrated else "With top-k, every row keeps as many entries, however uneven dimensions are",
+        )
+    elif is_saturated:
+        logger.warning(
+            "flops_per_document: the regularizer's weight ended at its limit, and calibration alone reached %.3g of "
+            "the %g asked for. Take more steps, or a larger target",
+            cost,
+            target,
         )

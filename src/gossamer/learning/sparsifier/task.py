@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,16 +20,13 @@ from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
 from gossamer.learning.sparsifier.objectives import make_objective
+from gossamer.learning.training.config import LOG_EVERY
 from gossamer.learning.training.health_callback import PREFIX
+from gossamer.learning.training.learning_rate import learning_rate_share
 from gossamer.learning.training.sampling import ShuffledRows
-
-LOG_EVERY = 10
-"""Steps between two rows of the history."""
 
 HEADROOM = 16.0
 """Training aims at this many times the budget, counting every nonzero; calibration drops the small ones."""
-
-_N_RISING = 0.1  # share of the steps in which the learning rate rises
 
 
 class RowBatch(NamedTuple):
@@ -111,6 +109,11 @@ class SparsifierTask(LightningModule):
         )
         self._is_penalized = config.regularizer != "none"
 
+    @property
+    def is_saturated(self) -> bool:
+        """Whether λ is as large as it may be, and the cost still above what training aims at."""
+        return self._controller.is_saturated
+
     def training_step(self, batch: RowBatch) -> Tensor:
         """Return the loss of one batch.
 
@@ -132,7 +135,8 @@ class SparsifierTask(LightningModule):
         if done % LOG_EVERY == 0 or done == self.config.steps:
             row = {"step": done, "loss": float(loss.detach()), "penalty": float(penalty.detach()), "weight": weight}
             self.history.append(row | self._seen)
-        self._losses.append(loss.detach())
+        if self._is_penalized:  # else no controller reads and clears them
+            self._losses.append(loss.detach())
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: RowBatch, batch_idx: int) -> None:  # noqa: ARG002
@@ -153,13 +157,8 @@ class SparsifierTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW without decay; the rate rises, then falls along a cosine."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, weight_decay=0.0, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.config.learning_rate,
-            total_steps=self.config.steps + 1,
-            pct_start=_N_RISING,
-            cycle_momentum=False,
-        )
+        course = partial(learning_rate_share, steps=self.config.steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, course)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _penalty(self, sparse: Tensor, loss: Tensor, step: int) -> tuple[Tensor, float]:

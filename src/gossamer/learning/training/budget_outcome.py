@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from gossamer.learning.budget import FlopsBudget
-from gossamer.learning.calibration import MAX_ROWS, calibrate
+from gossamer.learning.calibration import calibrate, spaced
 from gossamer.learning.encoding import encode_dense
-from gossamer.learning.training.health_callback import held_out_figures
+from gossamer.learning.training.health_callback import CORE_COST, held_out_figures
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.task import SparseEmbeddingTask
 
@@ -62,16 +62,24 @@ def meet_budget(
     """
     sample = data.cost_sample
     assert sample is not None
-    chosen = data.rows[np.linspace(0, len(data.rows) - 1, min(len(data.rows), MAX_ROWS)).astype(np.int64)]
+    chosen = spaced(data.rows)
     margin = _MARGIN if sample.labels is not None else 0.0
     cost = calibrate(task.encoder, pixels[chosen], budget=budget, sample=sample, margin=margin, device=device)
-    task.history.append({**task.history[-1], "is_calibrated": True})
+    # What the controller saw is of the encoder before calibration.
+    last = {name: value for name, value in task.history[-1].items() if name != CORE_COST}
+    task.history.append({**last, "is_calibrated": True})
     embeddings = torch.from_numpy(encode_dense(task.encoder, sample.pixels, device=device))
     task.record(held_out_figures(embeddings, sample))
     if not budget.is_met_by(cost):
         logger.warning(
             "budget: %.3g %s cannot be reached; the nearest is %.3g, with %s",
             budget.target, budget.unit, cost, _why(budget, cost),
+        )  # fmt: skip
+    elif task.controller is not None and task.controller.is_saturated:
+        logger.warning(
+            "budget: the regularizer's weight ended at its limit, and calibration alone reached %.3g of the %.3g %s "
+            "asked for; take more steps, or a larger budget",
+            cost, budget.target, budget.unit,
         )  # fmt: skip
     return BudgetOutcome(
         unit=budget.unit,

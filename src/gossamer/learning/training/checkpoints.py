@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import signal
 import threading
@@ -20,12 +21,16 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 import gossamer
 from gossamer.errors import ConfigError, MismatchError, NotFoundError, OutputExistsError
+from gossamer.learning.calibration import spaced
 from gossamer.learning.training.checkpoint_files import STATE, read_state, write_state
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
 
 _HASHED_IMAGES = 8192
+_CHECKPOINT = re.compile(r"step-(\d{9,})")
+# A kill while writing leaves a hidden part, named as `gossamer.files.replaced_folder` does.
+_PART = re.compile(r"\.step-\d{9,}\.[0-9a-f]{8}\.(partial|old)")
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -87,6 +92,8 @@ class Checkpoints(Callback):
         What the run is, as `identity` says it.
     resume : bool
         Whether it is to go on from the newest checkpoint there.
+    overwrite : bool
+        Whether, if not, those of another run may be deleted; they are when the first step begins.
 
     Raises
     ------
@@ -111,7 +118,7 @@ class Checkpoints(Callback):
         How long the run took until that was written.
     """
 
-    def __init__(self, folder: Path, *, every: int, run: dict[str, Any], resume: bool) -> None:
+    def __init__(self, folder: Path, *, every: int, run: dict[str, Any], resume: bool, overwrite: bool) -> None:
         if type(every) is not int or every < 1:
             raise ConfigError(f"checkpoint_every: expected a whole number of at least 1; got {every!r}")
         if not folder.absolute().parent.is_dir():
@@ -120,8 +127,13 @@ class Checkpoints(Callback):
         self.seconds_before = 0.0
         self._folder, self._every, self._run = folder, every, run
         self._start = time.perf_counter()
-        self.resumed = _checked(folder, run, resume=resume)
+        self.resumed = None if overwrite and not resume else _checked(folder, run, resume=resume)
         self._written_step = 0 if self.resumed is None else _step(self.resumed)
+
+    def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
+        """Delete what another run left: now that this one has all that it needs."""
+        if self.resumed is None and trainer.is_global_zero:
+            remove_checkpoints(self._folder)
 
     def on_train_batch_start(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:  # noqa: ARG002
         """Write a checkpoint if it is time, and stop if Ctrl-C was pressed."""
@@ -158,19 +170,18 @@ class Checkpoints(Callback):
             self._folder.mkdir(exist_ok=True)
         trainer.save_checkpoint(self._folder / f"step-{step:09d}")
         if trainer.is_global_zero:
-            for old in self._folder.iterdir():
-                # A kill while writing leaves a hidden part.
-                if old.name.startswith((".step-", "step-")) and old.name != f"step-{step:09d}":
+            for old in _own_folders(self._folder):
+                if old.name != f"step-{step:09d}":
                     shutil.rmtree(old)
         self._written_step = step
 
 
 def open_checkpoints(
-    folder: str | Path | None, *, every: int, run: Callable[[], dict[str, Any]], resume: bool
+    folder: str | Path | None, *, every: int, run: Callable[[], dict[str, Any]], resume: bool, overwrite: bool
 ) -> Checkpoints | None:
     """Return the checkpoints of a folder, None without one; parameters and errors as of `Checkpoints`."""
     if folder is not None:
-        return Checkpoints(Path(folder), every=every, run=run(), resume=resume)
+        return Checkpoints(Path(folder), every=every, run=run(), resume=resume, overwrite=overwrite)
     if resume:
         raise ConfigError("resume: expected checkpoint_dir with it; got None")
     return None
@@ -202,13 +213,13 @@ def _checked(folder: Path, run: dict[str, Any], *, resume: bool) -> Path | None:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a folder; None if there is none, or no such folder."""
-    found = [path.parent for path in folder.glob(f"step-*/{STATE}")]
+    found = [path for path in _own_folders(folder) if _CHECKPOINT.fullmatch(path.name) and (path / STATE).is_file()]
     return max(found, key=_step, default=None)
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete a folder of checkpoints, if there is one; a folder that holds anything else is left, without them."""
-    for path in folder.glob("*step-*"):
+    for path in _own_folders(folder):
         shutil.rmtree(path)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
@@ -230,9 +241,17 @@ def identity(settings: dict[str, Any], images: LabeledImages, validation: Labele
 
 def _digest(images: LabeledImages) -> str:
     digest = hashlib.sha256(repr((images.pixels.shape, images.labels.tolist())).encode())
-    for row in np.linspace(0, len(images) - 1, min(len(images), _HASHED_IMAGES)).astype(np.int64):
+    for row in spaced(np.arange(len(images)), most=_HASHED_IMAGES):
         digest.update(images.pixels[row].tobytes())
     return digest.hexdigest()[:16]
+
+
+def _own_folders(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, whole or not; nothing else, whatever it is called."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [
+        path for path in found if path.is_dir() and (_CHECKPOINT.fullmatch(path.name) or _PART.fullmatch(path.name))
+    ]
 
 
 def _step(checkpoint: Path) -> int:

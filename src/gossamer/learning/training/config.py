@@ -11,6 +11,10 @@ from gossamer.learning.encoder import EncoderConfig
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
 from gossamer.learning.training.augmentation import AffineAugmentation
+from gossamer.learning.training.learning_rate import learning_rate_share
+
+LOG_EVERY = 10
+"""Steps between two rows of the history."""
 
 STOP_ON, PRECISIONS = ("hit-rate", "budget"), ("float32", "bf16")
 
@@ -155,10 +159,7 @@ class TrainingConfig:
 
     def learning_rate_share(self, step: int) -> float:
         """Return the factor of the learning rates at one step, counted from 0; in (0, 1]."""
-        n_rising = self.steps // 10
-        if step < n_rising:
-            return (step + 1) / n_rising
-        return 0.5 + 0.5 * math.cos(math.pi * (step - n_rising) / (self.steps - n_rising))
+        return learning_rate_share(step, steps=self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from gossamer.learning.budget import BudgetController, FlopsBudget
-from gossamer.learning.calibration import CostSample
+from gossamer.learning.calibration import CostSample, spaced
 from gossamer.learning.cost import core_entries, measured_cost
 from gossamer.learning.encoding import encode_dense
 from gossamer.learning.health import examine
@@ -22,6 +21,9 @@ from gossamer.learning.training.task import SparseEmbeddingTask
 
 PREFIX = "held_out_"
 """What the fields of the history begin with that are of these images."""
+
+CORE_COST = PREFIX + "core_cost"
+"""The field of what the controller brings to the target."""
 
 MAX_ROWS = 256
 """How many images are looked at each time, at most: few, since it happens some fifty times."""
@@ -47,9 +49,8 @@ class HealthWatch(Callback):
     """
 
     def __init__(self, sample: CostSample, *, every: int) -> None:
-        chosen = np.linspace(0, len(sample.pixels) - 1, min(len(sample.pixels), MAX_ROWS)).astype(np.int64)
-        labels = None if sample.labels is None else sample.labels[chosen]
-        self._sample = sample._replace(pixels=sample.pixels[chosen], labels=labels)
+        labels = None if sample.labels is None else spaced(sample.labels, most=MAX_ROWS)
+        self._sample = sample._replace(pixels=spaced(sample.pixels, most=MAX_ROWS), labels=labels)
         self._every = every
         self._controller: BudgetController | None = None
         self._losses = torch.zeros(2)  # sum and number, since the last look
@@ -73,8 +74,9 @@ class HealthWatch(Callback):
         """Look, if it is time to."""
         assert isinstance(task, SparseEmbeddingTask)
         step = batch.step + 1
-        loss = task.last_loss.float()
-        self._losses = self._losses.to(loss.device) + torch.stack([loss, torch.ones_like(loss)])
+        if self._controller is not None:
+            loss = task.last_loss.float()
+            self._losses = self._losses.to(loss.device) + torch.stack([loss, torch.ones_like(loss)])
         if step % self._every and step != task.config.steps:
             return
         embeddings = torch.from_numpy(encode_dense(task.encoder, self._sample.pixels, device=str(task.device)))
@@ -84,7 +86,7 @@ class HealthWatch(Callback):
             cost = _cost(self._controller.budget, core_entries(embeddings, share=CORE), self._sample)
             zero_share = float((embeddings == 0).all(dim=1).float().mean())
             self._controller.observe(step, cost, zero_share=zero_share, loss=self._mean_loss())
-            task.record({PREFIX + "core_cost": cost})
+            task.record({CORE_COST: cost})
 
     def _mean_loss(self) -> float:
         """Return the mean loss of the steps since the last call, of all ranks."""

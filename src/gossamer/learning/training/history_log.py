@@ -10,7 +10,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
+from gossamer.errors import OutputExistsError
 from gossamer.learning.training.task import SparseEmbeddingTask
+
+_FILE = "metrics.csv"
 
 
 class HistoryLog(Callback):
@@ -19,10 +22,21 @@ class HistoryLog(Callback):
     Parameters
     ----------
     folder : Path
-        Made if need be; a ``metrics.csv`` that is there is replaced.
+        Made if need be.
+    may_replace : bool
+        Whether a ``metrics.csv`` that is there may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If it may not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_replace: bool) -> None:
+        if not may_replace and (folder / _FILE).exists():
+            raise OutputExistsError(
+                f"log_dir: {folder / _FILE} exists; pass --overwrite (overwrite=True) to replace it, or another folder"
+            )
         self._logger = CSVLogger(folder, name=None, version="")
         self._n_written = 0
 

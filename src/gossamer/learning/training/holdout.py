@@ -49,6 +49,8 @@ def hold_out(labels: TextArray, *, seed: int) -> HeldOut:
     """
     rng = np.random.default_rng((seed, _KEY))
     classes, targets = np.unique(labels, return_inverse=True)
+    if len(labels) == 0:
+        raise TrainingError("images: expected at least two classes to tell apart; got no images")
     if round(SHARE * len(classes)) >= MIN_CLASSES:
         chosen = rng.choice(len(classes), round(SHARE * len(classes)), replace=False)
         return HeldOut(np.flatnonzero(np.isin(targets, chosen)), are_whole_classes=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +21,7 @@ from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.objectives import LossFunction
 from gossamer.learning.training.budget_outcome import BudgetOutcome, meet_budget
 from gossamer.learning.training.checkpoints import Checkpoints, SafeCheckpointIO, identity, open_checkpoints
-from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.config import LOG_EVERY, TrainingConfig
 from gossamer.learning.training.health_callback import HealthWatch
 from gossamer.learning.training.history_log import HistoryLog
 from gossamer.learning.training.holdout import hold_out
@@ -29,10 +30,13 @@ from gossamer.learning.training.progress import TrainingProgress
 from gossamer.learning.training.quiet import quiet_lightning
 from gossamer.learning.training.ranks import ended_ranks, joined_batch_norms, lightning_devices
 from gossamer.learning.training.stopping import early_stop
-from gossamer.learning.training.task import LOG_EVERY, SparseEmbeddingTask
+from gossamer.learning.training.task import SparseEmbeddingTask
 
 if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedEncoder(NamedTuple):
@@ -62,6 +66,7 @@ def train_encoder(
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     progress: bool = False,
     description: str = "train",
     log_dir: Path | None = None,
@@ -103,7 +108,9 @@ def train_encoder(
         Steps between two; None for ``config.validate_every``. Only the newest is kept: three times the
         weights in size.
     resume : bool
-        Whether to go on from the checkpoint in ``checkpoint_dir``.
+        Whether to go on from the checkpoint in ``checkpoint_dir``; ``metrics.csv`` is then written anew.
+    overwrite : bool
+        Whether checkpoints and a ``metrics.csv`` of another run may be replaced.
     progress : bool
         Whether to draw a progress bar on stderr.
     description : str
@@ -124,7 +131,7 @@ def train_encoder(
     ShapeError
         If the images are not of the encoder's shape.
     OutputExistsError
-        If there is a checkpoint and this run is not to go on from it.
+        If there is a checkpoint, or a ``metrics.csv``, of a run that is neither to go on nor to be replaced.
     NotFoundError
         If there is none to go on from.
     MismatchError
@@ -136,13 +143,18 @@ def train_encoder(
     budget = None if encoder_config.activation == "none" else config.budget
     if budget is not None:
         budget.share(encoder_config.dim)  # refuses what is above dim
-    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
     data = _data_module(images, config, validation, has_budget=budget is not None)
+    encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
     settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
     every = config.validate_every if checkpoint_every is None else checkpoint_every
     checkpoints = open_checkpoints(
-        checkpoint_dir, every=every, run=lambda: identity(settings, images, validation), resume=resume
+        checkpoint_dir,
+        every=every,
+        run=lambda: identity(settings, images, validation),
+        resume=resume,
+        overwrite=overwrite,
     )
+    log = None if log_dir is None else HistoryLog(log_dir, may_replace=resume or overwrite)
     cuda = list(range(torch.cuda.device_count()))
     with (
         quiet_lightning(),
@@ -161,9 +173,8 @@ def train_encoder(
             objective=objective,
         )
         start = time.perf_counter()
-        stop = early_stop(task, has_validation=validation is not None)
+        stop = early_stop(task, validation_labels=None if validation is None else validation.labels)
         bar = TrainingProgress(description) if progress else None
-        log = None if log_dir is None else HistoryLog(log_dir)
         callbacks = [checkpoints, _watch(task, data), stop, log, bar]
         trainer = _fit(task, data, device, checkpoints, [part for part in callbacks if part is not None])
         if validation is not None and not task.is_validated:
@@ -235,7 +246,7 @@ def _fit(
             raise
         raise KeyboardInterrupt(*stop.__context__.args) from None  # Lightning turns Ctrl-C into an exit
     if checkpoints is not None and checkpoints.interrupts.has_come:
-        raise KeyboardInterrupt(checkpoints.sentence)  # within the last step
+        logger.warning("interrupted after the last step: the model is calibrated and returned all the same")
     return trainer
 
 

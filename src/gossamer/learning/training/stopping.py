@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from gossamer.arrays import TextArray
 from gossamer.errors import ConfigError, TrainingError
 from gossamer.learning.budget.target import TOLERANCE
 from gossamer.learning.training.health_callback import PREFIX
@@ -71,8 +73,6 @@ class EarlyStop(Callback):
 
     def _is_better(self, task: SparseEmbeddingTask, row: dict[str, Any]) -> bool:
         """Return whether no hit rate was as high, and keep the weights if none was higher."""
-        if row[HIT_RATE] is None:
-            raise TrainingError("patience: expected validation images with two of a class at least; got none")
         best = -1.0 if self._best is None else self._best[HIT_RATE]
         if row[HIT_RATE] >= best:
             self._best = row
@@ -98,19 +98,34 @@ class EarlyStop(Callback):
         self._best, self._weights = state_dict["best"], state_dict["weights"]
 
 
-def early_stop(task: SparseEmbeddingTask, *, has_validation: bool) -> EarlyStop | None:
+def early_stop(task: SparseEmbeddingTask, *, validation_labels: TextArray | None) -> EarlyStop | None:
     """Return what stops a task's training as its settings say; None if nothing does.
+
+    Parameters
+    ----------
+    task : SparseEmbeddingTask
+        To be trained.
+    validation_labels : array of str, optional
+        The class of each validation image; None where there are no such images.
 
     Raises
     ------
     ConfigError
         If hit rates are to be compared and there are no validation images, or there is no budget.
+    TrainingError
+        If there are such images, but no two of one class.
     """
     config = task.config
     if config.patience is None:
         return None
-    if config.stop_on == "hit-rate" and not has_validation:
-        raise ConfigError("patience: expected validation images with it; got None")
+    if config.stop_on == "hit-rate":
+        if validation_labels is None:
+            raise ConfigError("patience: expected validation images with it; got None")
+        if len(np.unique(validation_labels)) == len(validation_labels):
+            raise TrainingError(
+                "patience: expected validation images with two of a class at least; got none: "
+                "name classes of several images with --validation-classes (validation=)"
+            )
     budget, limit = config.budget if task.encoder.is_sparse else None, None
     if config.stop_on == "budget":
         if budget is None:

@@ -22,12 +22,9 @@ from gossamer.learning.objectives import CUSTOM_OBJECTIVE, CustomObjective, Loss
 from gossamer.learning.regularizers import make_regularizer
 from gossamer.learning.regularizers.totals import n_ranks, sum_over_ranks
 from gossamer.learning.revival import DeadDimRevival
-from gossamer.learning.training.config import TrainingConfig
+from gossamer.learning.training.config import LOG_EVERY, TrainingConfig
 from gossamer.learning.training.image_data import ImageBatch
 from gossamer.learning.training.ranks import joined_rows, own_rows
-
-LOG_EVERY = 10
-"""Steps between two rows of the history."""
 
 
 class SparseEmbeddingTask(LightningModule):
@@ -122,7 +119,10 @@ class SparseEmbeddingTask(LightningModule):
             embeddings = self._embed(batch, own)
             # Angles and exponentials: half precision has too few digits for them.
             with torch.autocast(embeddings.device.type, enabled=False):
-                loss: Tensor = self.objective(joined_rows(embeddings), batch.targets)
+                rows = joined_rows(embeddings)
+                if not torch.isfinite(rows).all():  # before a loss of the caller's, which may fail on them
+                    raise TrainingError(self._diagnosis(batch.step, rows, None))
+                loss: Tensor = self.objective(rows, batch.targets)
         # Rows that were drawn class by class are not independent: pairs of one class would be too many.
         penalty = self.regularizer(embeddings, batch.targets[own] if self._is_balanced else None)
         weight = self._weight_at(batch.step, embeddings, loss, penalty)
@@ -241,12 +241,12 @@ class SparseEmbeddingTask(LightningModule):
             self.history.append({**row, "loss": float(row["loss"]), "penalty": float(row["penalty"])})
         return self.history[-1]
 
-    def _diagnosis(self, step: int, embeddings: Tensor, loss: Tensor) -> str:
+    def _diagnosis(self, step: int, embeddings: Tensor, loss: Tensor | None) -> str:
         if not torch.isfinite(embeddings).all() and step == 0:
             cause = "the encoder's outputs are not finite before anything is learned: check the backbone's weights"
         elif not torch.isfinite(embeddings).all():
             cause = "the encoder's outputs are not finite, so its weights have diverged: lower the learning rate"
-        elif not torch.isfinite(loss):
+        elif loss is not None and not torch.isfinite(loss):
             cause = f"the {self.config.loss} loss itself is {loss.item()}: lower the learning rates or the loss's scale"
         else:
             cause = "the penalty overflows: lower its weight"
