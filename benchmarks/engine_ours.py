@@ -29,9 +29,11 @@ class Gossamer:
 
     def warm_up(self) -> None:
         """Compile, or read what was compiled before: it is no part of the time to build."""
-        small = InvertedIndex.build(self.data.documents[:5000], **self._options)
-        small.search(self._rows[0], K)
-        small.search(self.data.queries[:20], K)
+        # Of few rows blocks may not be worth trying, so that they would be compiled while many are indexed.
+        for plan in {self._options["plan"], "block-max"}:
+            small = InvertedIndex.build(self.data.documents[:5000], plan=plan)
+            small.search(self._rows[0], K)
+            small.search(self.data.queries[:20], K)
 
     def build(self) -> None:
         self.index = InvertedIndex.build(self.data.documents, **self._options)
