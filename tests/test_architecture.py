@@ -72,6 +72,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         DATA | ENCODING | {"learning.training"},
         {"numpy", "torch", "lightning", "rich", "safetensors"},
     ),
+    "learning.model_store": (DATA | {"learning"}, {"numpy"}),
     "learning.sparsifier": (
         DATA | ENCODING | {"learning.training", "learning.sparsifier"},
         {"numpy", "scipy", "torch", "lightning", "sklearn"},

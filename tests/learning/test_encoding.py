@@ -72,3 +72,13 @@ def test_bad_arguments_are_refused(encoder, images, encoding):
         encoding(encoder, images.pixels, batch_size=0)
     with pytest.raises(ConfigError, match="device: expected auto, cpu, cuda"):
         encoding(encoder, images.pixels, device="tpu")
+
+
+def test_mixed_precision_rounds_as_three_digits_do(encoder, images):
+    exact = encode_dense(encoder, images.pixels)
+    rounded = encode_dense(encoder, images.pixels, precision="bf16")
+    assert rounded.dtype == np.float32
+    assert (rounded != exact).any()
+    assert np.median((rounded * exact).sum(axis=1)) > 0.99  # cosines: an untrained network's features are noisy
+    with pytest.raises(ConfigError, match="precision: expected one of float32, bf16; got 'half'"):
+        encode(encoder, images.pixels, precision="half")

@@ -1,8 +1,11 @@
-"""Where to compute."""
+"""Where to compute, and how precisely."""
 
 import torch
 
 from gossamer.errors import ConfigError
+
+PRECISIONS = ("float32", "bf16")
+"""In what a backbone computes; ``bf16`` is mixed precision."""
 
 
 def pick_device(name: str) -> torch.device:

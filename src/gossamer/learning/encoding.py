@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gossamer.arrays import FloatArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import ConfigError, DataError, ShapeError
-from gossamer.learning.devices import pick_device
+from gossamer.learning.devices import PRECISIONS, pick_device
 from gossamer.learning.encoder import Encoder
 
 Progress = Callable[[int, int], None]
@@ -24,6 +24,7 @@ def encode(
     *,
     batch_size: int = 512,
     device: str = "cpu",
+    precision: str = "float32",
     on_progress: Progress | None = None,
 ) -> SparseEmbeddings:
     """Compute the sparse embeddings of images.
@@ -39,13 +40,16 @@ def encode(
         Images encoded at a time. Results of other sizes may differ by rounding.
     device : str
         Where to compute; see `gossamer.learning.devices.pick_device`.
+    precision : str
+        ``float32``, or ``bf16``: the backbone in mixed precision, several times as fast where the processor
+        multiplies bfloat16 itself. Compare embeddings of one precision alone.
     on_progress : callable, optional
         Called with the number of images done, and of all images.
 
     Raises
     ------
     ConfigError
-        If the encoder is dense, the batch size below 1, or the device not there.
+        If the encoder is dense, the batch size below 1, the precision unknown, or the device not there.
     DataError
         If the pixels are not uint8.
     ShapeError
@@ -53,7 +57,12 @@ def encode(
     """
     if not encoder.is_sparse:
         raise ConfigError("encoder: expected a sparse one; got activation 'none'. Call encode_dense")
-    blocks = [SparseEmbeddings.from_dense(block) for block in _blocks(encoder, pixels, batch_size, device, on_progress)]
+    blocks = [
+        SparseEmbeddings.from_dense(block)
+        for block in _blocks(
+            encoder, pixels, batch_size=batch_size, device=device, precision=precision, on_progress=on_progress
+        )
+    ]
     counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
     return SparseEmbeddings(
         np.cumsum(np.concatenate(counts)),
@@ -69,6 +78,7 @@ def encode_dense(
     *,
     batch_size: int = 512,
     device: str = "cpu",
+    precision: str = "float32",
     on_progress: Progress | None = None,
 ) -> FloatArray:
     """Compute the embeddings of images as an array of shape (n, dim), float32.
@@ -77,14 +87,22 @@ def encode_dense(
     """
     embeddings = np.empty((len(pixels), encoder.config.dim), np.float32)
     start = 0
-    for block in _blocks(encoder, pixels, batch_size, device, on_progress):
+    for block in _blocks(
+        encoder, pixels, batch_size=batch_size, device=device, precision=precision, on_progress=on_progress
+    ):
         embeddings[start : start + len(block)] = block
         start += len(block)
     return embeddings
 
 
 def _blocks(
-    encoder: Encoder, pixels: NDArray[np.uint8], batch_size: int, device: str, on_progress: Progress | None
+    encoder: Encoder,
+    pixels: NDArray[np.uint8],
+    *,
+    batch_size: int,
+    device: str,
+    precision: str,
+    on_progress: Progress | None,
 ) -> Iterator[FloatArray]:
     config = encoder.config
     shape = (config.channels, config.image_size, config.image_size)
@@ -94,11 +112,15 @@ def _blocks(
         raise ShapeError(f"pixels: expected shape (n, {', '.join(map(str, shape))}); got {pixels.shape}")
     if batch_size < 1:
         raise ConfigError(f"batch_size: expected at least 1; got {batch_size}")
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}; got {precision!r}")
     place = pick_device(device)
     with _evaluating(encoder, place), torch.inference_mode():
         for start in range(0, len(pixels), batch_size):
             batch = np.array(pixels[start : start + batch_size])  # a copy: torch warns of read-only memory
-            yield encoder(torch.from_numpy(batch).to(place)).cpu().numpy()
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+                embeddings = encoder(torch.from_numpy(batch).to(place))
+            yield embeddings.cpu().numpy()
             if on_progress:
                 on_progress(start + len(batch), len(pixels))
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from gossamer.errors import ConfigError
 from gossamer.learning.budget import FlopsBudget, QuadraticSchedule
+from gossamer.learning.devices import PRECISIONS
 from gossamer.learning.encoder import EncoderConfig
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
@@ -16,7 +17,7 @@ from gossamer.learning.training.learning_rate import learning_rate_share
 LOG_EVERY = 10
 """Steps between two rows of the history."""
 
-STOP_ON, PRECISIONS = ("hit-rate", "budget"), ("float32", "bf16")
+STOP_ON = ("hit-rate", "budget")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,7 @@ def train_encoder(
         budget.share(encoder_config.dim)  # refuses what is above dim
     data = _data_module(images, config, validation, has_budget=budget is not None)
     encoder_config = _with_pixel_statistics(encoder_config, images.pixels)
-    settings = {**dataclasses.asdict(encoder_config), **_settings(config)}
+    settings = run_settings(encoder_config, config)
     every = config.validate_every if checkpoint_every is None else checkpoint_every
     checkpoints = open_checkpoints(
         checkpoint_dir,
@@ -264,6 +264,11 @@ def _with_pixel_statistics(config: EncoderConfig, pixels: NDArray[np.uint8]) -> 
         pixel_mean=mean if config.pixel_mean is None else config.pixel_mean,
         pixel_std=(std or 1.0) if config.pixel_std is None else config.pixel_std,
     )
+
+
+def run_settings(encoder_config: EncoderConfig, config: TrainingConfig) -> dict[str, Any]:
+    """Return all that makes two runs of the same images the same, as JSON holds it."""
+    return {**dataclasses.asdict(encoder_config), **_settings(config)}
 
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
