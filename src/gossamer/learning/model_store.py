@@ -67,7 +67,7 @@ class ModelStore:
 
         Parameters and errors are those of `train_encoder`, and of reading a model folder.
         """
-        settings = run_settings(config, training)
+        settings = {**run_settings(config, training), "device": None}  # wherever it was trained
         folder = self._place("encoder", identity(settings, images, None))
         if not (folder / METRICS).exists():
             checkpoints = folder.with_suffix(".checkpoints")
@@ -92,7 +92,7 @@ class ModelStore:
         Parameters and errors are those of `Sparsifier.fit`, and of reading a model folder.
         """
         digests = [None if rows is None else _digest(rows) for rows in (dense, labels)]
-        params = {name: value for name, value in sparsifier.get_params().items() if name not in ("progress", "device")}
+        params = {**sparsifier.get_params(), "progress": None, "device": None}
         folder = self._place("sparsifier", {**params, "rows": digests, "gossamer": gossamer.__version__})
         if not (folder / METRICS).exists():
             sparsifier.fit(dense, labels).save_pretrained(folder)
