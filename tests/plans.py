@@ -72,23 +72,27 @@ class Plan:
         for first in range(0, self.n_windows, self.step):
             last = min(first + self.step, self.n_windows)
             if self.block_size:
-                assert within is None
                 block_max.search(
                     self.block_lists, self.parts, self.block_shape, self.lists, self.rows, self.shape, first, last,
-                    *asked, np.float32(min_score), split, self.workspace, self.weights, *results,
+                    *asked, *self._members(within), np.float32(min_score), split, self.workspace, self.weights,
+                    *results,
                 )  # fmt: skip
             else:
                 window_scan.search(
-                    self.lists, self.rows, self.shape, first, last, *asked, self._members(within),
+                    self.lists, self.rows, self.shape, first, last, *asked, self._members(within)[0],
                     np.float32(min_score), split, self.workspace, *results,
                 )  # fmt: skip
         return found
 
     def _members(self, within):
-        within = np.empty(0, np.int32) if within is None else np.asarray(within, np.int32)
-        if self.doc_ids.size and within.size:
-            within = np.flatnonzero(np.isin(self.doc_ids, within)).astype(np.int32)
-        return sealed([within])[0]
+        """Pack bits by NumPy, so that the kernel's own way of setting them is not trusted, and count them."""
+        n_docs = self.rows[0].size - 1
+        if within is None:
+            return np.empty(0, np.uint64), n_docs
+        is_member = np.isin(self.doc_ids if self.doc_ids.size else np.arange(n_docs), within)
+        padded = np.zeros(-(-n_docs // 64) * 64, bool)
+        padded[:n_docs] = is_member
+        return np.packbits(padded, bitorder="little").view(np.uint64), len(within)
 
     def replace_values(self, entries, value):
         """Give some entries of the rows another value, of which no list and no bound knows: seen only if scored."""

@@ -53,6 +53,8 @@ def check_k(k: int) -> int:
 
 def check_count(count: int, *, name: str) -> int:
     """Return ``count``, or raise `ArgumentError` if it is not a whole number of at least 1."""
+    if type(count) is int and count > 0:  # the usual one, at once
+        return count
     try:
         checked = operator.index(count)
     except TypeError:

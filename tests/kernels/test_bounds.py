@@ -183,6 +183,15 @@ LIMITS = [(np.int16, -32_768), (np.int16, -1), (np.int16, 0), (np.int16, 90), (n
 LIMITS += [(np.uint8, 0), (np.uint8, 140), (np.uint8, 254), (np.uint8, 255)]
 
 
+ALL = np.zeros(0, np.uint64)
+
+
+def packed(members, size):
+    """Set bits one by one, in Python's integers."""
+    words = [sum(1 << int(member % 64) for member in members if member // 64 == word) for word in range(-(-size // 64))]
+    return np.array(words, np.uint64)
+
+
 def draw_sums(rng, size, kind, share=1.0):
     """Draw sums, of which some are the extremes of their type."""
     lowest, highest, middle = (0, 200, 0) if kind == np.uint8 else (-100, 100, -100)
@@ -198,14 +207,14 @@ def test_collected_are_the_units_above_the_limit(rng, size, kind, limit, share):
     sums = draw_sums(rng, size, kind, share)
     expected, units, before = np.flatnonzero(sums > limit), np.full(1 << 16, -7, np.int32), sums.copy()
     assert bounds.count_above(sums, np.int16(limit)) == expected.size
-    n = bounds.collect(sums, np.int16(limit), units, False)
+    n = bounds.collect(sums, np.int16(limit), ALL, units, False)
     np.testing.assert_array_equal(units[:n], expected)
     np.testing.assert_array_equal(sums, before)
-    n = bounds.collect(sums, np.int16(limit), units, True)
+    n = bounds.collect(sums, np.int16(limit), ALL, units, True)
     np.testing.assert_array_equal(units[:n], expected)
     assert not sums.any()
     members = np.flatnonzero(rng.random(size) < 0.4)
-    n = bounds.collect_members(before, np.int16(limit), (members + 99).astype(np.int32), 99, units)
+    n = bounds.collect(before, np.int16(limit), packed(members, size), units, True)
     np.testing.assert_array_equal(units[:n], np.intersect1d(members, expected))
     assert not before.any()
 
@@ -218,9 +227,7 @@ def test_the_best_units_are_those_with_the_best_bounds(*, rng, size, kind, limit
     sums = draw_sums(rng, size, kind)
     members = np.flatnonzero(rng.random(size) < 0.4) if has_members else np.arange(size)
     best = np.zeros(2 * k, np.uint64)
-    n = bounds.best_units(sums, limit, (members + 99).astype(np.int32) if has_members else NO_MEMBERS, 99, best)
-    if has_members and members.size == 0:
-        members = np.arange(size)  # the kernel's word for all
+    n = bounds.best_units(sums, limit, packed(members, size) if has_members else ALL, best)
     units = (~best[:n] & np.uint64(0xFFFFFFFF)).astype(np.int64)
     above = members[sums[members] > limit]
     expected = above[np.lexsort((above, -sums[above].astype(int)))][:k]
@@ -228,12 +235,9 @@ def test_the_best_units_are_those_with_the_best_bounds(*, rng, size, kind, limit
     np.testing.assert_array_equal((best[:n] >> np.uint64(32)).astype(np.int64) - 32_768, sums[units])
 
 
-NO_MEMBERS = np.zeros(0, np.int32)
-
-
 def test_room_for_few_best_units_is_enough():
     sums = np.arange(5000, dtype=np.int16)
     best = np.zeros(4, np.uint64)
-    assert bounds.best_units(sums, 0, NO_MEMBERS, 0, best) == 2
+    assert bounds.best_units(sums, 0, ALL, best) == 2
     topk.select_best(best[:2], 1)
     assert (~best[:2] & np.uint64(0xFFFFFFFF)).tolist() == [4999, 4998]

@@ -177,7 +177,7 @@ def _times(engine: Engine, queries: Iterable[SparseEmbeddings]) -> list[float]:
     times = []
     for query in queries:
         start = time.perf_counter()
-        engine.search(query, np.float32(0), _ALL, 1.0, found)
+        engine.search(query, np.float32(0), None, 1.0, found)
         times.append((time.perf_counter() - start) * 1e6)
     return times
 
@@ -204,7 +204,7 @@ def _expected_share(scan: IndexContents, sample: SparseEmbeddings) -> float:
     found = SearchResult(np.empty((len(sample), _K), np.int32), np.empty((len(sample), _K), np.float32))
     if len(sample) == 0 or scan.layout.radius == 0:
         return 0.0
-    Engine(scan).search(sample, np.float32(0), _ALL, 1.0, found)
+    Engine(scan).search(sample, np.float32(0), None, 1.0, found)
     shares = found.scores[:, -1] / (_norms(sample) * scan.layout.radius)
     return max(0.0, float(np.median(shares)))
 

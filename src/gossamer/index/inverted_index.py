@@ -17,10 +17,11 @@ from gossamer.catalog import Catalog
 from gossamer.embeddings import as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 from gossamer.index import storage
-from gossamer.index.building import build_contents, restrict
+from gossamer.index.building import build_contents
 from gossamer.index.contents import BLOCKS, LISTS, MAX_DOCS, PARTS, PLANS, ROWS, IndexContents, Layout, Plan
 from gossamer.index.cost import ExpectedCost, expected_cost
 from gossamer.index.searching import Engine
+from gossamer.index.subsets import SubsetCache
 from gossamer.results import SearchResult, check_count, check_k, empty_result
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ _MAX_FLOAT32 = float(np.finfo(np.float32).max)
 _ZERO = np.float32(0)
 _MAX_QUERIES_PER_BLOCK = 1024
 _MAX_RANKS = 1 << 21  # the workspace of a block of queries, in results: 16 MiB
-_MIN_QUERIES_RESTRICTING = 32  # so many repay an index of the subset that they are searched among
-_RESTRICTED_SHARE = 0.7  # of the documents, at most, in such an index
-_ALL_DOCUMENTS = np.empty(0, np.int32)
-_ALL_DOCUMENTS.flags.writeable = False
 
 
 class InvertedIndex:
@@ -58,6 +55,7 @@ class InvertedIndex:
     def __init__(self, contents: IndexContents, catalog: Catalog | None = None) -> None:
         self._contents = contents
         self._engine = Engine(contents)
+        self._subsets = SubsetCache(contents)
         self.n_docs, self.dim = contents.n_docs, contents.dim
         if catalog is not None:
             self.catalog = catalog
@@ -183,7 +181,9 @@ class InvertedIndex:
             shares a dimension.
         within : array, shape (n,), int32, optional
             The doc_ids to search among, ascending, without duplicates; all if not given, nothing is found if
-            empty. The fewer, the less time it takes.
+            empty. The fewer, the less time it takes. What was made of the last subset is kept, and after some
+            queries it gets posting lists of its own if these are quicker. An array that is read-only and no view of
+            another is looked at once; any other is compared with the last one in every call.
         effort : float
             Above 0; 1 searches exactly. With less, documents are passed over whose score cannot exceed the k-th
             best by that factor: none of those found is wrong, but of the k best some may be missing. It
@@ -205,28 +205,26 @@ class InvertedIndex:
         threshold, n_threads = _checked_threshold(min_score), check_count(n_threads, name="n_threads")
         if effort != 1:
             _check_effort(effort, min_score)
-        engine, members = self._engine, _ALL_DOCUMENTS
-        if within is not None:
-            within = _checked_within(within, self.n_docs)
-            if within.size == 0:
+        engine, subset = self._engine, None
+        if within is not None and (subset := self._subsets.get(within)) is not None:
+            if subset.doc_ids.size == 0:
                 return empty_result(len(queries), k)
-            if len(queries) >= _MIN_QUERIES_RESTRICTING and within.size < _RESTRICTED_SHARE * self.n_docs:
-                engine = Engine(restrict(self._contents, self._rows_of(within)))
-            elif within.size < self.n_docs:
-                members = self._rows_of(within)
+            if (own := subset.engine_for(len(queries))) is not None:
+                engine, subset = own, None
         n_queries = len(queries)
         found = SearchResult(np.empty((n_queries, k), np.int32), np.empty((n_queries, k), np.float32))
         if n_threads > 1:
             n_threads = min(n_threads, os.cpu_count() or 1)
-        size = max(1, min(_MAX_QUERIES_PER_BLOCK, _MAX_RANKS // (2 * k), -(-n_queries // n_threads)))
+        most = _MAX_RANKS // (2 * k)
+        size = 1 if n_queries == 1 else max(1, min(_MAX_QUERIES_PER_BLOCK, most, -(-n_queries // n_threads)))
         if size >= n_queries:
-            engine.search(queries, threshold, members, effort, found)
+            engine.search(queries, threshold, subset, effort, found)
             return found
 
         def search_from(first: int) -> None:
             block = slice(first, first + size)
             part = SearchResult(found.doc_ids[block], found.scores[block])
-            engine.search(queries[block], threshold, members, effort, part)
+            engine.search(queries[block], threshold, subset, effort, part)
 
         starts = range(0, n_queries, size)
         if n_threads == 1:
@@ -266,22 +264,6 @@ class InvertedIndex:
                 "Were they encoded with the model the index was built from?"
             )
         return queries
-
-    def _rows_of(self, doc_ids: IntArray) -> IntArray:
-        """Return the rows of documents, ascending."""
-        rows = doc_ids if self._row_numbers is None else np.sort(self._row_numbers[doc_ids])
-        rows.flags.writeable = False
-        return rows
-
-    @cached_property
-    def _row_numbers(self) -> IntArray | None:
-        """The row of each document, if they are in another order."""
-        order: IntArray = self._contents.arrays["rows.doc_ids"]
-        if order.size == 0:
-            return None
-        numbers: IntArray = np.empty_like(order)
-        numbers[order] = np.arange(order.size, dtype=np.int32)
-        return numbers
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -338,27 +320,3 @@ def _check_effort(effort: float, min_score: float) -> None:
         raise ArgumentError(f"effort: expected a number above 0 and at most 1; got {effort!r}")
     if min_score < 0:
         raise ArgumentError(f"effort: below 1 it needs a min_score of at least 0; got effort {effort}, {min_score}")
-
-
-def _checked_within(within: IntArray, n_docs: int) -> IntArray:
-    """Return the subset as kernels take it: contiguous and read-only."""
-    doc_ids: IntArray = np.ascontiguousarray(within).view()
-    if np.ndim(within) != 1:
-        raise ShapeError(f"within: expected a vector of doc_ids; got shape {np.shape(within)}")
-    if doc_ids.dtype != np.int32:
-        raise ArgumentError(
-            f"within: expected doc_ids of dtype int32; got {doc_ids.dtype}. Convert with .astype('int32')"
-        )
-    if doc_ids.size:
-        falls = doc_ids[1:] <= doc_ids[:-1]
-        if falls.any():
-            place = int(np.argmax(falls))
-            raise ArgumentError(
-                f"within: expected ascending doc_ids; got {doc_ids[place + 1]} after {doc_ids[place]}. "
-                "Use numpy.unique(within)"
-            )
-        if doc_ids[0] < 0 or doc_ids[-1] >= n_docs:
-            outside = doc_ids[0] if doc_ids[0] < 0 else doc_ids[-1]
-            raise ArgumentError(f"within: expected doc_ids from 0 to n_docs - 1 = {n_docs - 1}; got {outside}")
-    doc_ids.flags.writeable = False
-    return doc_ids

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gossamer.arrays import AnyArray, IntArray, OffsetArray
+from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.index.contents import BLOCKS, LISTS, MAX_WINDOW, PARTS, ROWS, IndexContents
 
 if TYPE_CHECKING:
     from gossamer.embeddings import SparseEmbeddings
+    from gossamer.index.subsets import Subset
     from gossamer.results import SearchResult
 
 _MAX_WORK_PER_CALL = 1 << 14  # windows × queries: an interrupt from the keyboard waits for one call of the kernel
 _MIN_QUERIES_SHARING = 8  # fewer queries hardly share posting lists
+_NUMBERS = np.arange(1024)  # of the entries of a query: to make them anew takes longer
+_ALL_ROWS = np.empty(0, np.uint64)
+_ROW_COST, _ENTRY_COST = 120, 2  # what scoring a row takes, in postings added: for the row, and for each of its entries
 _MAX_DENSE = 1 << 16  # places of a query in memory, so that no dimension of a damaged file lies outside
 
 
@@ -31,8 +35,10 @@ class Engine:
         self.lengths.flags.writeable = False
         self._shape = dim, contents.window, layout.longest, layout.capacity, layout.radius, layout.lowest
         self.touched_lengths = self.lengths
+        self._n_windows = max(1, -(-contents.n_docs // contents.window))
         self._has_blocks = layout.plan == "block-max"
         if self._has_blocks:
+            self._n_block_windows = max(1, -(-contents.n_docs // (contents.window * layout.block_size)))
             self.blocks, self._parts = contents.group(BLOCKS), contents.group(PARTS)
             self.touched_lengths = list_lengths(self.blocks, dim)
             self._block_shape = (
@@ -44,16 +50,17 @@ class Engine:
         self,
         queries: SparseEmbeddings,
         threshold: np.float32,
-        members: IntArray,
+        subset: Subset | None,
         effort: float,
         found: SearchResult,
     ) -> None:
-        """Write the results of some queries; ``members`` are the rows to search among, ascending, or none for all."""
-        call, scan, open_blocks, n_columns = _kernels()
+        """Write the results of some queries, of all documents or of a subset that is not empty."""
+        call, scan, open_blocks, score_members, n_columns = _kernels()
         n_queries, k = found.doc_ids.shape
-        layout, n_docs, window = self.layout, self.contents.n_docs, self.contents.window
+        layout, n_docs = self.layout, self.contents.n_docs
         if n_queries < _MIN_QUERIES_SHARING:
-            list_dims, query_lists = queries.dims, np.arange(queries.dims.size)
+            list_dims = queries.dims
+            query_lists = _NUMBERS[: list_dims.size] if list_dims.size <= _NUMBERS.size else np.arange(list_dims.size)
         else:
             list_dims, query_lists = np.unique(queries.dims, return_inverse=True)
             list_dims.flags.writeable = False  # numba compiles a kernel for each kind of array
@@ -61,26 +68,39 @@ class Engine:
         split = layout.share, layout.expected, effort, layout.sum_bits == 8, self.lengths
         state = (
             np.empty((n_queries, n_columns)),
-            np.empty((2, queries.dims.size + n_queries)),
+            np.empty((2, query_lists.size + n_queries)),
             np.empty((n_queries, 2 * min(k, n_docs)), np.uint64),
         )
         workspace, weights = self._workspace()
+        if subset is not None and threshold >= 0 and self._is_small(subset, queries):
+            call(
+                score_members, self.rows, subset.rows, asked, list_dims, threshold, workspace[-1], state[-1], *found
+            )  # fmt: skip
+            return
+        bits, n_members = (_ALL_ROWS, n_docs) if subset is None else (subset.bits, subset.doc_ids.size)
         # Below 0 documents count that merely share a dimension, of which blocks know nothing.
-        uses_blocks = self._has_blocks and members.size == 0 and threshold >= 0
-        step = max(1, _MAX_WORK_PER_CALL // max(1, n_queries))
-        n_windows = max(1, -(-n_docs // (window * layout.block_size if uses_blocks else window)))
+        uses_blocks = self._has_blocks and threshold >= 0
+        step = _MAX_WORK_PER_CALL // (n_queries or 1) or 1
+        n_windows = self._n_block_windows if uses_blocks else self._n_windows
         for first in range(0, n_windows, step):
             last = min(first + step, n_windows)
             if uses_blocks:
                 call(
                     open_blocks, self.blocks, self._parts, self._block_shape, self.lists, self.rows, self._shape,
-                    first, last, asked, list_dims, threshold, split, workspace, weights, *state, *found,
+                    first, last, asked, list_dims, bits, n_members, threshold, split, workspace, weights,
+                    *state, *found,
                 )  # fmt: skip
             else:
                 call(
                     scan, self.lists, self.rows, self._shape,
-                    first, last, asked, list_dims, members, threshold, split, workspace, *state, *found,
+                    first, last, asked, list_dims, bits, threshold, split, workspace, *state, *found,
                 )  # fmt: skip
+
+    def _is_small(self, subset: Subset, queries: SparseEmbeddings) -> bool:
+        """Tell whether scoring all rows of a subset is quicker than adding up posting lists."""
+        row_cost = _ROW_COST + _ENTRY_COST * self.rows[1].size / self.contents.n_docs
+        n_postings = self.lengths[queries.dims].sum() / max(1, len(queries))
+        return bool(subset.doc_ids.size * row_cost <= n_postings)
 
     def _workspace(self) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
         """Return what this thread's searches work on; kernels leave it as they need to find it."""
@@ -115,8 +135,8 @@ def list_lengths(lists: tuple[AnyArray, ...], dim: int) -> OffsetArray:
 
 
 @cache
-def _kernels() -> tuple[Any, Any, Any, int]:
+def _kernels() -> tuple[Any, Any, Any, Any, int]:
     """Import the kernels with the first search; importing them again takes a microsecond."""
-    from gossamer.kernels import block_max, call, queries, window_scan
+    from gossamer.kernels import block_max, call, queries, subsets, window_scan
 
-    return call, window_scan.search, block_max.search, queries.N_COLUMNS
+    return call, window_scan.search, block_max.search, subsets.score_members, queries.N_COLUMNS

@@ -31,6 +31,7 @@ from gossamer.kernels.bounds import (
     limit_of,
     unit_of,
 )
+from gossamer.kernels.masks import LANES
 from gossamer.kernels.postings import find_list
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.queries import (
@@ -45,6 +46,7 @@ from gossamer.kernels.queries import (
     prepare,
 )
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
+from gossamer.kernels.subsets import is_member, take_bits
 from gossamer.kernels.topk import write_best
 from gossamer.kernels.window_scan import room_for_entries, search_window, take_entries
 
@@ -134,15 +136,16 @@ def _fill_blocks(indptr, dims, values, dim, block_size, block_indptr, block_dims
 
 @jit
 def search(
-    block_lists, parts, block_shape, lists, rows, shape, first_window, last_window, queries, list_dims, min_score,
-    split, workspace, weights, state, entries, ranks, doc_ids, scores,
+    block_lists, parts, block_shape, lists, rows, shape, first_window, last_window, queries, list_dims, bits,
+    n_members, min_score, split, workspace, weights, state, entries, ranks, doc_ids, scores,
 ):  # fmt: skip
     """Search some of the windows of blocks; after the last window, write the best documents of each query.
 
-    ``min_score`` is at least 0. ``block_shape`` has: rows in a block, rows in a part, blocks in a window, the most
-    dimensions of a block, and the capacity of blocks. ``weights`` are two arrays of int32, zeros, and so they are left,
-    with a place for each dimension. The other parameters are those of `gossamer.kernels.window_scan.search`, which is
-    done instead where too many blocks would have to be opened.
+    ``n_members`` is how many bits are set, or all documents if there are none. ``min_score`` is at least 0.
+    ``block_shape`` has: rows in a block, rows in a part, blocks in a window, the most dimensions of a block, and the
+    capacity of blocks. ``weights`` are two arrays of int32, zeros, and so they are left, with a place for each
+    dimension. The other parameters are those of `gossamer.kernels.window_scan.search`, which is done instead where too
+    many blocks would have to be opened.
     """
     row_window = shape[1]
     block_size, _, window, _, _ = block_shape
@@ -155,7 +158,8 @@ def search(
             queries, list_dims, lengths, shape, max(1, n_row_windows), share, is_narrow, min_score, state, entries
         )  # fmt: skip
     numbers = np.empty(list_dims.size, np.int64)
-    best = np.empty(max(ranks.shape[1], 2 * (_FIRST + (ranks.shape[1] >> 1) // block_size)), np.uint64)
+    n_first = _FIRST + ((ranks.shape[1] >> 1) - 1) // max(1, block_size * n_members // max(1, n_docs))
+    best = np.empty(max(ranks.shape[1], 2 * n_first), np.uint64)
     used, entry_weights = room_for_entries(indptr)
     for number in range(first_window, min(last_window, n_windows)):
         for i in range(list_dims.size):
@@ -166,12 +170,13 @@ def search(
             first = number * window * block_size // row_window
             last = min(n_row_windows, (number + 1) * window * block_size // row_window)
             is_done = _search_window(
-                block_lists, parts, block_shape, rows, shape, number, last - first, min_score, split, q, queries,
-                list_dims, numbers, workspace, weights, state[q], entries, ranks[q], best, used, entry_weights,
+                block_lists, parts, block_shape, rows, shape, number, last - first, bits, min_score, split, q,
+                queries, list_dims, numbers, workspace, weights, state[q], entries, ranks[q], best[: 2 * n_first],
+                used, entry_weights,
             )  # fmt: skip
             if not is_done:
                 _scan_instead(
-                    lists, rows, shape, first, last, min_score, split, q, queries, list_dims,
+                    lists, rows, shape, first, last, bits, min_score, split, q, queries, list_dims,
                     workspace, state, entries, ranks, best[: ranks.shape[1]], used, entry_weights,
                 )  # fmt: skip
     if last_window >= n_windows:
@@ -181,8 +186,8 @@ def search(
 
 @jit
 def _search_window(
-    block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries, list_dims,
-    numbers, workspace, weights, state, entries, ranks, best, used, entry_weights,
+    block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
+    list_dims, numbers, workspace, weights, state, entries, ranks, best, used, entry_weights,
 ):  # fmt: skip
     """Add the documents of a window of blocks to what was found, unless that takes longer than a scan of its rows.
 
@@ -199,12 +204,12 @@ def _search_window(
         return False
     if most == NARROW:
         return _search_sums(
-            block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+            block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
             list_dims, numbers, narrow_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
             ranks, best, used, entry_weights,
         )  # fmt: skip
     return _search_sums(
-        block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+        block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
         list_dims, numbers, wide_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
         ranks, best, used, entry_weights,
     )  # fmt: skip
@@ -212,7 +217,7 @@ def _search_window(
 
 @jit
 def _search_sums(
-    block_lists, parts, block_shape, rows, shape, number, n_row_windows, min_score, split, q, queries,
+    block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
     list_dims, numbers, sums, units, dense, steps, most, n_shared, weights, state, entries,
     ranks, best, used, entry_weights,
 ):  # fmt: skip
@@ -220,14 +225,14 @@ def _search_sums(
     block_size, _, window, _, _ = block_shape
     _, _, _, _, radius, lowest = shape
     start, end = queries[0][q], queries[0][q + 1]
-    n_docs, k, first = rows[0].size - 1, ranks.size >> 1, number * window
+    n_docs, first = rows[0].size - 1, number * window
     n, threshold = np.int64(state[COUNT]), np.float32(state[THRESHOLD])
     used, entry_weights, rests = used[: end - start], entry_weights[: end - start], entries[1, start + q : end + q + 1]
     take_entries(entries[0, start:end], numbers, queries, used, entry_weights)
     spread(queries, list_dims, q, dense)
     part_scale = _spread_weights(queries, list_dims, q, weights)
     margin = n_shared * (state[NORM] * radius * 2.0**-23 + 2.0**-149)
-    kept, n_kept, no_members = ranks[:n].copy(), n, np.empty(0, np.int32)
+    kept, n_kept, all_blocks = ranks[:n].copy(), n, bits[:0]
     block_cost = _BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs
     scan_cost = state[WORK] * n_row_windows
     add_cost = scan_cost * block_lists[5].size / rows[1].size
@@ -239,10 +244,10 @@ def _search_sums(
         add_bounds(block_lists, number, used[:n_used], entry_weights, steps, fold, is_split, sums)
         if not is_set and n_best == 0:
             # The blocks with the best bounds set a threshold for the others.
-            n_best = best_units(sums, np.int64(0), no_members, first, best[: 2 * (_FIRST + (k - 1) // block_size)])
+            n_best = best_units(sums, np.int64(0), all_blocks, best)
             n_best, n, threshold = _open_best_first(
-                best[:n_best], first, 1, parts, rows, block_shape, scale, dense, weights, part_scale, margin, units,
-                threshold, n, ranks,
+                best[:n_best], first, 1, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin,
+                units, threshold, n, ranks,
             )  # fmt: skip
         for i in range(n_best):
             sums[unit_of(best[i])] = NEVER
@@ -252,7 +257,7 @@ def _search_sums(
         # Bounds of 0 tell nothing of blocks that share no dimension from those that do.
         is_done = limit >= 0
         if is_done:
-            n_open = collect(sums, limit, units, False)
+            n_open = collect(sums, limit, all_blocks, units, False)
             is_done = n_open * block_cost <= (_TOO_DEAR * scan_cost if rest == 0 else add_cost)
         if is_done or rest == 0:
             break
@@ -263,7 +268,7 @@ def _search_sums(
         for i in range(n_open):
             keys[i] = entry_of(sums, units[i])
         _, n, threshold = _open_best_first(
-            keys, first, _AT_ONCE, parts, rows, block_shape, scale, dense, weights, part_scale, margin, units,
+            keys, first, _AT_ONCE, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, units,
             threshold, n, ranks,
         )  # fmt: skip
     else:
@@ -292,7 +297,7 @@ def _limit(threshold, scale):
 
 @jit
 def _open_best_first(
-    keys, first, at_once, parts, rows, block_shape, scale, dense, weights, part_scale, margin, chosen,
+    keys, first, at_once, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, chosen,
     threshold, n, ranks,
 ):  # fmt: skip
     """Open blocks, numbered from ``first`` on, best bound first, until no bound is left that exceeds the limit.
@@ -314,7 +319,7 @@ def _open_best_first(
             if i + _AHEAD < keys.size:
                 _fetch_parts(parts, block_shape, first + unit_of(keys[i + _AHEAD]))
             n_rows = _choose_rows(
-                parts, rows, block_shape, first + unit_of(keys[i]), weights, part_scale, margin, to_exceed,
+                parts, rows, block_shape, first + unit_of(keys[i]), bits, weights, part_scale, margin, to_exceed,
                 chosen, n_rows,
             )  # fmt: skip
         n, threshold = score_rows(rows, chosen[:n_rows], dense, threshold, n, ranks)
@@ -343,8 +348,11 @@ def _spread_weights(queries, list_dims, q, weights):
 
 
 @jit
-def _choose_rows(parts, rows, block_shape, block, weights, part_scale, margin, threshold, chosen, n):
-    """Append the rows of those parts of a block whose bound exceeds the threshold to the n that are chosen."""
+def _choose_rows(parts, rows, block_shape, block, bits, weights, part_scale, margin, threshold, chosen, n):
+    """Append the rows of those parts of a block whose bound exceeds the threshold to the n that are chosen.
+
+    If there are ``bits``, those rows alone whose bit is set.
+    """
     part_indptr, part_dims, highs, lows, part_steps = parts
     block_size, part_size, _, _, _ = block_shape
     positive, negative = weights
@@ -361,7 +369,7 @@ def _choose_rows(parts, rows, block_shape, block, weights, part_scale, margin, t
         if np.float64(total) * part_scale * part_steps[part] + margin > threshold:
             for row in range(part * part_size, min((part + 1) * part_size, n_docs)):
                 chosen[n] = row
-                n += 1
+                n += bits.size == 0 or is_member(bits, row)
     return n
 
 
@@ -380,17 +388,19 @@ def _fetch_parts(parts, block_shape, block):
 
 @jit
 def _scan_instead(
-    lists, rows, shape, first_window, last_window, min_score, split, q, queries, list_dims,
+    lists, rows, shape, first_window, last_window, bits, min_score, split, q, queries, list_dims,
     workspace, state, entries, ranks, best, used, entry_weights,
 ):  # fmt: skip
     """Split or scan the windows of rows for query q, with the threshold that it has by now."""
     indptr, _, query_lists = queries
     numbers = np.empty(list_dims.size, np.int64)
-    members = np.empty(0, np.int32)
+    inside = np.empty(-(-shape[1] // LANES) if bits.size else 0, np.uint64)
     for number in range(first_window, last_window):
         for i in query_lists[indptr[q] : indptr[q + 1]]:
             numbers[i] = find_list(lists, number, list_dims[i])
+        if bits.size and not take_bits(bits, number * shape[1], inside):
+            continue
         search_window(
-            lists, rows, shape, number, members, min_score, split, q, queries, list_dims, numbers,
+            lists, rows, shape, number, inside, min_score, split, q, queries, list_dims, numbers,
             workspace, state, entries, ranks, best, used, entry_weights,
         )  # fmt: skip

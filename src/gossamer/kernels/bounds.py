@@ -17,6 +17,7 @@ import numpy as np
 from gossamer.kernels import jit
 from gossamer.kernels.masks import LANES, count_bits, exceeding, lowest_bit
 from gossamer.kernels.prefetch import prefetch
+from gossamer.kernels.subsets import is_member
 from gossamer.kernels.topk import select_best
 
 WIDE, NARROW = 32_766, 255
@@ -165,68 +166,48 @@ def count_above(sums, limit):
 
 
 @jit
-def collect(sums, limit, units, clears):
+def collect(sums, limit, bits, units, clears):
     """Write the units whose bound exceeds ``limit`` to ``units``, ascending, and return how many there are.
 
+    Of all units of the window, or of those whose bit is set (see `gossamer.kernels.subsets`), unless ``bits`` is empty.
     The limit of narrow sums is at least 0. Sets all sums to 0 if ``clears``.
     """
     n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
     for start in range(0, n_whole, LANES):
         mask = exceeding(sums, start, above)
+        if bits.size:
+            mask &= bits[start // LANES]
         while mask != 0:
             units[n] = start + lowest_bit(mask)
             n += 1
             mask &= mask - np.uint64(1)
     for unit in range(n_whole, sums.size):
         units[n] = unit  # stays if n is increased: no branch, hence none predicted wrongly
-        n += sums[unit] > above
+        n += (sums[unit] > above) & (bits.size == 0 or is_member(bits, unit))
     if clears:
         sums[:] = 0
     return n
 
 
 @jit
-def collect_members(sums, limit, members, first, units):
-    """Do the same for the ``members`` of the window alone, numbered from ``first`` on; set all sums to 0."""
-    n, above = 0, sums.dtype.type(limit)
-    for member in members:
-        units[n] = member - first
-        n += sums[member - first] > above
-    sums[:] = 0
-    return n
-
-
-@jit
-def keep_members(units, n, members, first):
-    """Keep those of the n units that are members, numbered from ``first`` on; return how many are left."""
-    n_kept = 0
-    for unit in units[:n]:
-        place = np.searchsorted(members, first + unit)
-        if place < members.size and members[place] == first + unit:
-            units[n_kept] = unit
-            n_kept += 1
-    return n_kept
-
-
-@jit
-def best_units(sums, limit, members, first, best):
+def best_units(sums, limit, bits, best):
     """Write the k units with the best bounds above ``limit`` to ``best``, and return how many there are, at most k.
 
-    ``best`` has room for 2k entries, see `entry_of`. Of all units of the window, or
-    of ``members``, numbered from ``first`` on, unless they are empty.
+    ``best`` has room for 2k entries, see `entry_of`. Of all units of the window, or of those whose bit is set, unless
+    ``bits`` is empty.
     """
-    k, n = best.size >> 1, 0
-    if members.size:
-        for member in members:
-            n, limit = _keep_unit(sums, limit, np.int64(member) - first, best, n)
-    else:
-        limit, n_whole = max(limit, _below_best(sums, k)), sums.size - sums.size % LANES
-        for start in range(0, n_whole, LANES):
-            mask = exceeding(sums, start, sums.dtype.type(limit))
-            while mask != 0:
-                n, limit = _keep_unit(sums, limit, start + lowest_bit(mask), best, n)
-                mask &= mask - np.uint64(1)
-        for unit in range(n_whole, sums.size):
+    k, n, n_whole = best.size >> 1, 0, sums.size - sums.size % LANES
+    if bits.size == 0:
+        limit = max(limit, _below_best(sums, k))
+    for start in range(0, n_whole, LANES):
+        mask = exceeding(sums, start, sums.dtype.type(limit))
+        if bits.size:
+            mask &= bits[start // LANES]
+        while mask != 0:
+            n, limit = _keep_unit(sums, limit, start + lowest_bit(mask), best, n)
+            mask &= mask - np.uint64(1)
+    for unit in range(n_whole, sums.size):
+        if bits.size == 0 or is_member(bits, unit):
             n, limit = _keep_unit(sums, limit, unit, best, n)
     if n > k:
         select_best(best[:n], k)

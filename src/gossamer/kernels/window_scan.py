@@ -16,14 +16,13 @@ from gossamer.kernels.bounds import (
     add_bounds,
     best_units,
     collect,
-    collect_members,
     constant_and_fold,
     count_above,
-    keep_members,
     limit_of,
     mark_shared,
     unit_of,
 )
+from gossamer.kernels.masks import LANES
 from gossamer.kernels.postings import find_list
 from gossamer.kernels.queries import (
     COUNT,
@@ -38,6 +37,7 @@ from gossamer.kernels.queries import (
     prepare,
 )
 from gossamer.kernels.rows import clear, keep_best, score_rows, spread
+from gossamer.kernels.subsets import take_bits
 from gossamer.kernels.topk import write_best
 
 _USUAL_REST = 0.85  # norm outside the lists that were added, of a document near the threshold, as a share of its norm
@@ -46,19 +46,18 @@ ROW_COST, ENTRY_COST = 120, 2
 # What scoring rows may take, as a share of a full scan: if it takes less, the split leaves out more from then on; if it
 # takes more, less; if far too much, the split is given up for the window, so that it takes less than two scans.
 _CHEAP, _DEAR, _TOO_DEAR = 0.08, 0.2, 0.6
-_MANY_MEMBERS = 32  # of so many documents one: to look at all sums in order is quicker than at those of members
 _CHANGE, _MOST = 0.05, 0.95
 
 
 @jit
 def search(
-    lists, rows, shape, first_window, last_window, queries, list_dims, members, min_score, split,
+    lists, rows, shape, first_window, last_window, queries, list_dims, bits, min_score, split,
     workspace, state, entries, ranks, doc_ids, scores,
 ):  # fmt: skip
     """Search some of the windows; after the last window, write the best documents of each query.
 
     A document is found if it shares a dimension with the query and scores above ``min_score``, float32,
-    and if its row is one of ``members``, int32, ascending, unless that is empty.
+    and if the bit of its row is set, unless ``bits`` is empty; see `gossamer.kernels.subsets`.
 
     Parameters
     ----------
@@ -93,10 +92,10 @@ def search(
     numbers = np.empty(list_dims.size, np.int64)
     best = np.empty(ranks.shape[1], np.uint64)
     used, weights = room_for_entries(queries[0])
+    inside = np.empty(-(-window // LANES) if bits.size else 0, np.uint64)
     for number in range(first_window, min(last_window, n_windows)):
         first = number * window
-        inside = members[np.searchsorted(members, first) : np.searchsorted(members, first + window)]
-        if members.size and inside.size == 0:
+        if bits.size and not take_bits(bits, first, inside):
             continue
         for i in range(list_dims.size):
             numbers[i] = find_list(lists, number, list_dims[i])
@@ -112,12 +111,13 @@ def search(
 
 @jit
 def search_window(
-    lists, rows, shape, number, members, min_score, split, q, queries, list_dims, numbers,
+    lists, rows, shape, number, bits, min_score, split, q, queries, list_dims, numbers,
     workspace, state, entries, ranks, best, used, weights,
 ):  # fmt: skip
     """Add the documents of one window to what was found for query q.
 
-    ``numbers`` are the lists of ``list_dims``; ``used`` and ``weights`` have room for the entries of any query.
+    ``bits`` are those of the window, or none; ``numbers`` are the lists of ``list_dims``; ``used`` and ``weights``
+    have room for the entries of any query.
     """
     start, end = queries[0][q], queries[0][q + 1]
     if start == end:
@@ -128,19 +128,19 @@ def search_window(
     n_units = min(shape[1], rows[0].size - 1 - number * shape[1])
     if state[q, MOST] == NARROW:
         _search_sums(
-            lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+            lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
             narrow_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
         )  # fmt: skip
     else:
         _search_sums(
-            lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+            lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
             wide_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
         )  # fmt: skip
 
 
 @jit
 def _search_sums(
-    lists, rows, shape, number, members, min_score, split, q, queries, list_dims,
+    lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
     sums, units, dense, state, rests, ranks, best, used, weights,
 ):  # fmt: skip
     """Do so with wide or narrow sums, one for each document of the window."""
@@ -162,7 +162,7 @@ def _search_sums(
         if not is_set and n < ranks.size >> 1 and n_best == 0:
             # The documents with the best bounds set a threshold for the others.
             limit = limit_of(np.float64(threshold), rest, steps, n_shared, most)
-            n_best = best_units(sums, np.int64(limit if is_marked else max(limit, 0)), members, first, best)
+            n_best = best_units(sums, np.int64(limit if is_marked else max(limit, 0)), bits, best)
             for i in range(n_best):
                 units[i] = unit_of(best[i])
             n, threshold = _score(rows, units[:n_best], first, queries, list_dims, q, dense, threshold, n, ranks)
@@ -180,7 +180,7 @@ def _search_sums(
             sums[:] = 0
             is_split, n_used = False, used.size
             continue
-        n_units = _collect_units(sums, limit, members, first, units)
+        n_units = collect(sums, limit, bits, units, True)
         if is_split:
             _adapt(state, n_units, rows)
         break
@@ -202,15 +202,6 @@ def _to_exceed(threshold, min_score, effort, is_split):
     """Return what a score must exceed to be worth finding."""
     is_kth = is_split and threshold > max(min_score, np.float32(0))
     return np.float64(threshold) / effort if is_kth else np.float64(threshold)
-
-
-@jit
-def _collect_units(sums, limit, members, first, units):
-    """Write the documents, or members, whose bound exceeds the limit to ``units``; return how many there are."""
-    if 0 < members.size < sums.size // _MANY_MEMBERS:
-        return collect_members(sums, limit, members, first, units)
-    n = collect(sums, limit, units, True)
-    return keep_members(units, n, members, first) if members.size else n
 
 
 @jit

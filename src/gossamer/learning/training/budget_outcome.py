@@ -68,7 +68,9 @@ def meet_budget(
     # What the controller saw is of the encoder before calibration.
     last = {name: value for name, value in task.history[-1].items() if name != CORE_COST}
     task.history.append({**last, "is_calibrated": True})
-    embeddings = torch.from_numpy(encode_dense(task.encoder, sample.pixels, device=device))
+    embeddings = torch.from_numpy(
+        encode_dense(task.encoder, sample.pixels, device=device, precision=task.config.precision)
+    )
     task.record(held_out_figures(embeddings, sample))
     if not budget.is_met_by(cost):
         logger.warning(

@@ -79,7 +79,9 @@ class HealthWatch(Callback):
             self._losses = self._losses.to(loss.device) + torch.stack([loss, torch.ones_like(loss)])
         if step % self._every and step != task.config.steps:
             return
-        embeddings = torch.from_numpy(encode_dense(task.encoder, self._sample.pixels, device=str(task.device)))
+        embeddings = torch.from_numpy(
+            encode_dense(task.encoder, self._sample.pixels, device=str(task.device), precision=task.config.precision)
+        )
         task.record(held_out_figures(embeddings, self._sample))
         if self._controller is not None:
             # Calibration drops the small entries: what counts is what the others cost.
