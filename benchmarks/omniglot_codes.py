@@ -10,7 +10,7 @@ evaluation images, from another seed.
 from collections.abc import Iterator
 
 import numpy as np
-from data_cache import FOLDER, Arrays, cached, digest, to_arrays
+from data_cache import FOLDER, Arrays, cached, to_arrays
 from numpy.typing import NDArray
 
 from gossamer import SparseEmbeddings
@@ -18,14 +18,17 @@ from gossamer import SparseEmbeddings
 IMAGE_SIZE = 32
 COPIES = 63  # of 7,940 images: 500,220 documents
 N_QUERIES = 1000
-DIM = {"sparse": 4096, "dense": 128}
+DIM = {"sparse": 8192, "dense": 128}
 STEPS = 1600
-FLOPS_PER_DOCUMENT = 2.4  # of classes not learned from; chosen for 60 to 100 nonzeros a row
-WEIGHT = 40.0
+FLOPS_PER_DOCUMENT = 0.85  # of classes not learned from, about 1 of those searched, with 60 to 100 nonzeros a row
+PRECISION = "bf16"
 SEED = 0
 _IMAGES_PER_BLOCK = 2000
 
-_SETTINGS = {"steps": STEPS, "flops_per_document": FLOPS_PER_DOCUMENT, "dim": DIM, "seed": SEED, "copies": COPIES}
+_SETTINGS = {
+    "steps": STEPS, "flops_per_document": FLOPS_PER_DOCUMENT, "dim": DIM, "precision": PRECISION, "seed": SEED,
+    "copies": COPIES,
+}  # fmt: skip
 
 
 def omniglot_codes() -> Arrays:
@@ -42,8 +45,8 @@ def _encode_sparse() -> Arrays:
     from gossamer.learning import encode
 
     encoder, pixels = _encoder("sparse"), _pixels("evaluation")[0]
-    documents = _concatenated([encode(encoder, block) for block in _document_blocks(pixels)])
-    queries = encode(encoder, _query_pixels(pixels))
+    documents = _concatenated([encode(encoder, block, precision=PRECISION) for block in _document_blocks(pixels)])
+    queries = encode(encoder, _query_pixels(pixels), precision=PRECISION)
     return {**to_arrays("docs", documents), **to_arrays("queries", queries), "dim": np.int64(documents.dim)}
 
 
@@ -51,8 +54,10 @@ def _encode_dense() -> Arrays:
     from gossamer.learning import encode_dense
 
     encoder, pixels = _encoder("dense"), _pixels("evaluation")[0]
-    documents = np.concatenate([encode_dense(encoder, block) for block in _document_blocks(pixels)])
-    return {"docs": documents, "queries": encode_dense(encoder, _query_pixels(pixels))}
+    documents = np.concatenate(
+        [encode_dense(encoder, block, precision=PRECISION) for block in _document_blocks(pixels)]
+    )
+    return {"docs": documents, "queries": encode_dense(encoder, _query_pixels(pixels), precision=PRECISION)}
 
 
 def _pixels(split: str):
@@ -64,19 +69,17 @@ def _pixels(split: str):
 
 
 def _encoder(kind: str):
-    """Train the encoder, or read the one that was trained with these settings."""
-    from gossamer.learning import Encoder, EncoderConfig, FlopsBudget, TrainingConfig, train_encoder
+    """Train the encoder, or take the one that was trained with these settings, for a study too."""
+    from gossamer.learning import EncoderConfig, FlopsBudget, TrainingConfig
+    from gossamer.learning.model_store import ModelStore
 
-    folder = FOLDER / f"omniglot-encoder-{kind}-{digest(_SETTINGS, 'omniglot_codes.py')}"
-    if not folder.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        activation, extra = ("relu", {}) if kind == "sparse" else ("none", {"regularizer": "none"})
-        config = EncoderConfig(dim=DIM[kind], activation=activation, image_size=IMAGE_SIZE)
-        budget = FlopsBudget(flops_per_document=FLOPS_PER_DOCUMENT)
-        training = TrainingConfig(steps=STEPS, seed=SEED, device="cpu", weight=WEIGHT, budget=budget, **extra)
-        trained = train_encoder(_pixels("background")[1], config, training)
-        trained.encoder.save_pretrained(folder, metrics=trained.metrics)
-    return Encoder.from_pretrained(folder)
+    if kind == "sparse":
+        activation, extra = "relu", {"budget": FlopsBudget(flops_per_document=FLOPS_PER_DOCUMENT)}
+    else:
+        activation, extra = "none", {"regularizer": "none"}
+    config = EncoderConfig(dim=DIM[kind], activation=activation, image_size=IMAGE_SIZE)
+    training = TrainingConfig(steps=STEPS, seed=SEED, device="cpu", precision=PRECISION, **extra)
+    return ModelStore(FOLDER.parent / "models").encoder(_pixels("background")[1], config, training).encoder
 
 
 def _warped(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

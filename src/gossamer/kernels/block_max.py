@@ -55,7 +55,7 @@ _BLOCK_COST, _OPEN_ENTRY_COST = 1200, 1.0
 _AT_ONCE = 4  # blocks that are opened before the threshold is raised, once it is near the k-th score
 _AHEAD = 2  # blocks between the one whose parts are bounded and the one whose parts are fetched
 _LARGEST_WEIGHT = 4095  # of a query's entries, as integers
-_FIRST = 3  # blocks that set a threshold for the others, and more if k does not fit one
+_FIRST = 4  # blocks that set a threshold for the others, and more if k does not fit one
 _USUAL_REST = 0.5  # norm outside the lists that were added, of a row near the threshold, as a share of its norm
 _TOO_DEAR = 0.8  # what opening blocks may take, as a share of a scan of their rows, which is done instead
 
@@ -159,6 +159,7 @@ def search(
         )  # fmt: skip
     numbers = np.empty(list_dims.size, np.int64)
     n_first = _FIRST + ((ranks.shape[1] >> 1) - 1) // max(1, block_size * n_members // max(1, n_docs))
+    n_first = min(n_first, workspace[2].size // block_size)
     best = np.empty(max(ranks.shape[1], 2 * n_first), np.uint64)
     used, entry_weights = room_for_entries(indptr)
     for number in range(first_window, min(last_window, n_windows)):
@@ -243,12 +244,11 @@ def _search_sums(
         scale = steps, most, n_shared, rest, split[2], max(min_score, np.float32(0))
         add_bounds(block_lists, number, used[:n_used], entry_weights, steps, fold, is_split, sums)
         if not is_set and n_best == 0:
-            # The blocks with the best bounds set a threshold for the others.
+            # The blocks with the best bounds set a threshold for the others: no part of them can be left out.
             n_best = best_units(sums, np.int64(0), all_blocks, best)
-            n_best, n, threshold = _open_best_first(
-                best[:n_best], first, 1, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin,
-                units, threshold, n, ranks,
-            )  # fmt: skip
+            n, threshold = _score_blocks(
+                rows, block_size, best[:n_best], first, bits, dense, units, threshold, n, ranks
+            )
         for i in range(n_best):
             sums[unit_of(best[i])] = NEVER
         limit = _limit(threshold, scale)
@@ -267,8 +267,8 @@ def _search_sums(
         keys = np.empty(n_open, np.uint64)
         for i in range(n_open):
             keys[i] = entry_of(sums, units[i])
-        _, n, threshold = _open_best_first(
-            keys, first, _AT_ONCE, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, units,
+        n, threshold = _open_best_first(
+            keys, first, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, units,
             threshold, n, ranks,
         )  # fmt: skip
     else:
@@ -297,14 +297,13 @@ def _limit(threshold, scale):
 
 @jit
 def _open_best_first(
-    keys, first, at_once, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, chosen,
-    threshold, n, ranks,
+    keys, first, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, chosen, threshold, n, ranks,
 ):  # fmt: skip
     """Open blocks, numbered from ``first`` on, best bound first, until no bound is left that exceeds the limit.
 
     ``keys`` are entries of `gossamer.kernels.bounds.best_units`; they are left in the order in which they were opened.
-    The parts of ``at_once`` blocks, then of twice as many each time, are bounded before their rows are scored, so that
-    memory has time to bring the rows. Returns how many were opened, and as `score_rows` does.
+    The parts of some blocks, then of twice as many each time, are bounded before their rows are scored, so that
+    memory has time to bring the rows. Returns as `score_rows` does.
     """
     keys.sort()
     keys[:] = keys[::-1].copy()
@@ -313,7 +312,7 @@ def _open_best_first(
     effort, lowest_kth = scale[4], scale[5]
     start = 0
     while start < keys.size and bound_of(keys[start]) > _limit(threshold, scale):
-        n_rows, end = 0, min(keys.size, start + min(max(at_once, start), chosen.size // block_shape[0]))
+        n_rows, end = 0, min(keys.size, start + min(max(_AT_ONCE, start), chosen.size // block_shape[0]))
         to_exceed = threshold / effort if threshold > lowest_kth else np.float64(threshold)
         for i in range(start, end):
             if i + _AHEAD < keys.size:
@@ -325,7 +324,7 @@ def _open_best_first(
         n, threshold = score_rows(rows, chosen[:n_rows], dense, threshold, n, ranks)
         n, threshold = keep_best(ranks, n, ranks.size >> 1, threshold)
         start = end
-    return start, n, threshold
+    return n, threshold
 
 
 @jit
@@ -371,6 +370,19 @@ def _choose_rows(parts, rows, block_shape, block, bits, weights, part_scale, mar
                 chosen[n] = row
                 n += bits.size == 0 or is_member(bits, row)
     return n
+
+
+@jit
+def _score_blocks(rows, block_size, keys, first, bits, dense, chosen, threshold, n, ranks):
+    """Score all rows of some blocks, or those whose bit is set; parameters and results as of `_open_best_first`."""
+    n_rows = 0
+    for key in keys:
+        block = first + unit_of(key)
+        for row in range(block * block_size, min((block + 1) * block_size, rows[0].size - 1)):
+            chosen[n_rows] = row
+            n_rows += bits.size == 0 or is_member(bits, row)
+    n, threshold = score_rows(rows, chosen[:n_rows], dense, threshold, n, ranks)
+    return keep_best(ranks, n, ranks.size >> 1, threshold)
 
 
 @jit
