@@ -166,8 +166,8 @@ def cases(rng):
 
 
 def blocks_with_zeros():
-    """A block whose best row has a zero where the others have what speaks against them."""
-    dense = np.repeat(np.float32([[0, -1], [0.9, 0]]), 8, axis=0)
+    """A block whose best row has a zero where others have what speaks against them, and as many as are opened first."""
+    dense = np.repeat(np.float32([[0, -1], *[[0.9, 0]] * (block_max._FIRST + 1)]), 8, axis=0)
     dense[3] = 1, 0
     drawn = Rows("", *(SparseEmbeddings.from_dense(rows) for rows in (dense, np.float32([[1, 1]]))))
     return drawn, {"window": 64, "block_size": 8}, 1, 0.0
