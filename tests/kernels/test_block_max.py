@@ -131,11 +131,11 @@ def test_parts_of_an_open_block_stay_closed():
     dense[:, 1] = 1
     dense[96:128, 0] = 1  # a block of 32 rows
     dense[100, 0], dense[first, 2] = 4, 5  # in its first part of 8, and in the blocks that are opened before it
-    documents, query = SparseEmbeddings.from_dense(dense), SparseEmbeddings.from_dense(np.float32([[1, 0, 1]]))
-    plan = Plan(documents, block_size=32)
+    documents, query = SparseEmbeddings.from_dense(dense), SparseEmbeddings.from_dense(np.float32([[1, 2**-10, 1]]))
+    plan = Plan(documents, block_size=32)  # the second dimension makes a scan dear
     plan.replace_values(np.flatnonzero((documents.dims == 0) & (documents.values == 1)), 9)
     assert PART_SIZE == 8
-    assert plan.search(query, 1, min_score=2)[1].tolist() == [[5]]  # the block stays closed
+    assert plan.search(query, 1, min_score=2)[1].tolist() == [[5 + 2**-10]]  # the block stays closed
     for k in (7, 20):
         doc_ids = plan.search(query, k, min_score=2)[0][0]
         assert set(doc_ids.tolist()) - {-1} == ({*range(96, 104), *first} if k == 20 else {*range(96, 104)} - {100})
