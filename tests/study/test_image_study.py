@@ -292,7 +292,7 @@ def test_a_quick_study_trains_one_encoder_of_each_regularizer(tmp_path):
     text = YAML.replace("steps: 40", "steps: 1600").replace("rerank: 20}", "rerank: 20}\n  - " + (
         "{name: sparse, regularizer: flops, weight: 2}"))  # fmt: skip
     quick = study(tmp_path, text).quick()
-    assert quick.images.training["steps"] == 150
+    assert quick.images.training["steps"] == 100
     assert [m.settings for m in quick.methods if m.is_trained] == [
         {"regularizer": "flops", "weight": 1},
         {"regularizer": "flops", "weight": 1, "min_score": 0.1},
@@ -310,6 +310,22 @@ def test_settings_of_training_are_those_of_the_file_the_method_and_the_seed():
     budget = FlopsBudget(flops_per_document=method.settings["flops_per_document"])
     assert images.training_config(2, method) == TrainingConfig(**common, regularizer="flops", budget=budget)
     assert images.encoder_config("sparse") == EncoderConfig(dim=4096, activation="relu", image_size=32)
+
+
+def test_the_file_of_images_in_the_documentation_is_one(tmp_path):
+    page = (STUDIES.parent / "docs" / "studies.md").read_text()
+    (block,) = (block for block in re.findall(r"^```yaml\n(.*?)^```", page, re.M | re.S) if "images:" in block)
+    config = study(tmp_path, block)
+    assert {method.name for method in config.methods if method.is_trained} == {"sparse", "hash-table"}
+    assert config.places() == [
+        (0, 1000),
+        (0, 100_000),
+        (0, 1_000_000),
+        (1, 1000),
+        (1, 100_000),
+        (2, 1000),
+        (2, 100_000),
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

@@ -31,7 +31,7 @@ _QuickOption = Annotated[
     typer.Option(
         "--quick",
         help="At most 20,000 vectors or distractors and 200 queries, one seed, one round; of images, "
-        "150 steps of training and one encoder a regularizer: minutes.",
+        "100 steps of training and one encoder a regularizer: minutes.",
     ),
 ]
 

@@ -20,7 +20,7 @@ PROTOCOLS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {NEAREST_NEIGHBOURS: (), CLASS_RETRIEVAL: class_retrieval.KS, IDENTIFICATION: identification.KS}
 )
 """The protocols, and at how many results each measures unless told otherwise."""
-QUICK_DOCUMENTS, QUICK_QUERIES = 20_000, 200
+QUICK_DOCUMENTS, QUICK_QUERIES, QUICK_DISTRACTORS_OF_IMAGES = 20_000, 200, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +176,7 @@ class StudyConfig:
             for method in reversed(self.methods)
             if method.is_trained
         }
+        most = QUICK_DOCUMENTS if self.images is None else QUICK_DISTRACTORS_OF_IMAGES
         is_whole = self.protocol == IDENTIFICATION or self.images is not None
         return dataclasses.replace(
             self,
@@ -186,7 +187,7 @@ class StudyConfig:
             most_distractors={},
             n_documents=None if is_whole else n_documents,
             n_queries=min(self.n_queries, QUICK_QUERIES),
-            n_distractors=tuple(sorted({min(n, QUICK_DOCUMENTS) for n in self.n_distractors})),
+            n_distractors=tuple(sorted({min(n, most) for n in self.n_distractors})),
             seeds=self.seeds[:1],
             rounds=1,
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gossamer.learning.training import TrainingConfig
 
 DENSE, SPARSE = "dense", "sparse"
-QUICK_STEPS = 150
+QUICK_STEPS = 100
 
 _KINDS: dict[str, dict[str, Any]] = {
     DENSE: {"dim": 128, "activation": "none"},
