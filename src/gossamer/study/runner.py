@@ -8,8 +8,6 @@ its reason, and the others go on.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable
@@ -23,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import gossamer
-from gossamer.errors import FormatError, OutputExistsError
-from gossamer.files import replaced_file
 from gossamer.study.config import StudyConfig
 from gossamer.study.evaluation import Built, Timed, build_timed, search_in_turns
 from gossamer.study.methods import EXHAUSTIVE, GIVEN, MethodConfig
 from gossamer.study.prepared import Prepared, prepare
+from gossamer.study.records import RECORDS, file_digests, open_records, write_records
 from gossamer.study.summary import write_summary
 from gossamer.study.tasks import Sizes, Task, VectorTasks
 
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from gossamer.study.image_tasks import ImageTasks
 
 _REHEARSED = 512
-RECORDS, SETTINGS = "records.jsonl", "study.json"
 MODELS = Path(".cache") / "models"
 """Where models are kept unless told otherwise: below the folder that the command is run in."""
 
@@ -87,8 +83,8 @@ def run_study(
     """
     tasks = _open_tasks(config, models, on_progress)
     on_progress = on_progress or _no_progress
-    settings = {**config.as_json(), "digest": tasks.digest, "files": _digests(config)}
-    records = _open_folder(out, settings)
+    settings = {**config.as_json(), "digest": tasks.digest, "files": file_digests(config)}
+    records = open_records(out, settings)
     n_resumed, rehearsed = len(records), False
     for seed, n_distractors in config.places():
         place = {"seed": seed, "n_distractors": n_distractors}
@@ -107,7 +103,7 @@ def run_study(
                 _rehearse(here, task, seed)
                 rehearsed = True
             records += [{**shared, **record} for record in _measure(here, task, seed, on_progress)]
-        _write_records(out / RECORDS, records)
+        write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
 
@@ -118,42 +114,6 @@ def _open_tasks(config: StudyConfig, models: Path, on_progress: OnProgress | Non
     from gossamer.study.image_tasks import ImageTasks  # with torch
 
     return ImageTasks(config, models, on_progress=on_progress or _no_progress, progress=on_progress is not None)
-
-
-def _digests(config: StudyConfig) -> dict[str, str | None]:
-    """Return the SHA-256 of each file that a method takes; None where there is none, and the method will fail."""
-    digests: dict[str, str | None] = {}
-    for path in (path for method in config.methods for path in method.given_files):
-        digests[str(path)] = None
-        if path.is_file():
-            with path.open("rb") as file:
-                digests[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
-
-
-def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records that are there; make the folder if there is none."""
-    if not out.exists():
-        out.mkdir()
-        with replaced_file(out / SETTINGS) as partial:
-            partial.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        return []
-    try:
-        before = json.loads((out / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise OutputExistsError(f"output: {out} exists and holds no study to go on with; name another path") from error
-    if before != settings:
-        changed = [key for key in settings if before.get(key) != settings[key]]
-        raise OutputExistsError(
-            f"output: {out} holds a study with other settings ({', '.join(changed) or 'more of them'}); "
-            "name another path"
-        )
-    path = out / RECORDS
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
-    except ValueError as error:
-        raise FormatError(f"{path}: expected one JSON record a line; it is damaged ({error})") from error
 
 
 def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress) -> list[dict[str, Any]]:
@@ -282,11 +242,6 @@ def _cpu_model() -> str:
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def _write_records(path: Path, records: list[dict[str, Any]]) -> None:
-    with replaced_file(path) as partial:
-        partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:
