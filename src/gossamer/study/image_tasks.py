@@ -112,7 +112,7 @@ class ImageTasks:
                     codes[method.model_label] = self._codes(method, asked, seed, n_distractors)
                 except Exception as error:
                     codes[method.model_label] = error
-                    self._on_progress(f"{method.model_label}: failed", 1, 1)  # ends the bar that stood still
+                    self._on_progress(f"{method.short_label}: failed", 1, 1)  # ends the bar that stood still
         labels, query_labels = self._labels(asked)
         k, judge = judge_of(
             self._config, labels=labels, asked=query_labels, own_ids=asked.own_ids, n_distractors=n_distractors
@@ -138,7 +138,7 @@ class ImageTasks:
 
     def _codes(self, method: MethodConfig, asked: _Asked, seed: int, n_distractors: int) -> Codes:
         stored = self._learner.of(method, seed)
-        documents, queries = self._embed(stored, asked, n_distractors, name=f"{method.model_label}, seed {seed}")
+        documents, queries = self._embed(stored, asked, n_distractors, name=f"{method.short_label}, seed {seed}")
         about = {"model": describe_model(stored)}
         if isinstance(documents, SparseEmbeddings):
             assert isinstance(queries, SparseEmbeddings)
@@ -158,7 +158,7 @@ class ImageTasks:
         if n_distractors:
             assert self._images.others is not None
             pictures = DistractorPictures(self._images.others, n=n_distractors, seed=DISTRACTOR_SEED)
-            report = partial(self._on_progress, f"encode distractors, {name}")
+            report = partial(self._on_progress, f"distractors, {name}")
             others = self._encodings.rows(stored.encoder, pictures, report)[:n_distractors]
             documents = _below(documents, others)
         return documents, own[asked.queries]

@@ -153,6 +153,11 @@ class MethodConfig:
         parts = [f"{key.replace('_', ' ')} {value}" for key, value in self.settings.items() if key not in _NOT_TRAINED]
         return ", ".join((self.name, *parts))
 
+    @property
+    def short_label(self) -> str:
+        """The method and how it is trained, in few words, for a progress bar."""
+        return " ".join((self.name, *(str(value) for key, value in self.settings.items() if key not in _NOT_TRAINED)))
+
     def is_measured(self, *, seed: int, n_distractors: int) -> bool:
         """Return whether the method is not left out for a seed and a number of distractors."""
         has_few = self.most_distractors is None or n_distractors <= self.most_distractors

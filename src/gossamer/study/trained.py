@@ -63,7 +63,7 @@ class Learner:
             self._settings.encoder_config(SPARSE),
             training,
             progress=self._progress,
-            description=f"train {method.model_label}, seed {seed}",
+            description=f"train {method.short_label}, seed {seed}",
         )
 
 
