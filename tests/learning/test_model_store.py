@@ -7,6 +7,7 @@ import pytest
 
 from gossamer.learning import EncoderConfig, FlopsBudget, Sparsifier, TrainingConfig, train_encoder
 from gossamer.learning import model_store as stores
+from gossamer.learning.deep_hashing import DeepHashingLoss, train_deep_hashing
 from gossamer.learning.model_store import ModelStore
 
 CONFIG = EncoderConfig(dim=64, image_size=16)
@@ -55,6 +56,20 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, images, monkeypatch)
     resumed = ModelStore(tmp_path / "killed").encoder(images, CONFIG, TRAINING)
     assert resumed.encoder.fingerprint == whole.encoder.fingerprint
     assert [path.suffix for path in (tmp_path / "killed").iterdir()] == [""]
+
+
+def test_encoders_of_hash_codes_are_trained_once_for_each_kind_of_code(tmp_path, images, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        stores, "train_deep_hashing", lambda *args, **kw: calls.append(1) or train_deep_hashing(*args, **kw)
+    )
+    config = dataclasses.replace(CONFIG, activation="none")
+    training = TrainingConfig(steps=2, batch_size=16, rows_per_class=4, device="cpu")
+    losses = [DeepHashingLoss(n_active=n, margin=margin) for n, margin in ((2, 0.2), (2, 0.2), (3, 0.2), (2, 0.3))]
+    found = [ModelStore(tmp_path).hash_encoder(images, config, training, loss=loss) for loss in losses]
+    assert len(calls) == len({stored.folder for stored in found}) == 3
+    assert found[0].folder == found[1].folder
+    assert found[0].encoder.fingerprint == found[1].encoder.fingerprint != found[2].encoder.fingerprint
 
 
 def test_sparsifiers_are_fitted_once(tmp_path, monkeypatch):

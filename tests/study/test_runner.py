@@ -25,9 +25,11 @@ from gossamer.errors import (
     ShapeError,
 )
 from gossamer.study import runner, summary
-from gossamer.study.config import StudyConfig, default_methods, read_config
+from gossamer.study.config import StudyConfig, default_methods
+from gossamer.study.config_file import read_config
 from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
-from gossamer.study.runner import RECORDS, run_study
+from gossamer.study.records import RECORDS
+from gossamer.study.runner import run_study
 from gossamer.study.summary import FIGURE, REPORT, TABLE, table
 
 pytest.importorskip("faiss")

@@ -46,7 +46,7 @@ def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         own = [record for record in records if (record["n_distractors"], record["label"]) == (n, label)]
         done = [record for record in own if record["status"] == "done"]
         failed = f" (failed for {len(own) - len(done)} of {len(own)})" if len(done) < len(own) else ""
-        line = {"method": label + failed, **({"distractors": f"{n:,}"} if has_distractors else {})}
+        line = {"method": label + failed, **({"distractors": _distractors(own[0])} if has_distractors else {})}
         for name in names:
             values = [record["accuracy"][name] for record in done]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
@@ -56,6 +56,13 @@ def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
             line[title.format(**own[0])] = form.format(np.mean(values)) if values else "–"
         lines.append(line)
     return lines
+
+
+def _distractors(record: dict[str, Any]) -> str:
+    """Return how many distractors there are, and how many of each kind where they were made of pictures."""
+    kinds = record.get("distractors") or {}
+    parts = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
+    return f"{record['n_distractors']:,}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
