@@ -58,7 +58,7 @@ def sparse(regularizer, flops, *, seed, n, rerank=None):
     return record(
         "sparse, re-ranked" if rerank else "sparse",
         f"sparse, {regularizer}, FLOPs {flops}" + (", re-ranked 100" if rerank else ""),
-        settings={"regularizer": regularizer, "flops_per_document": flops, "dim": SPARSE_DIM},
+        settings={"regularizer": regularizer, "flops_per_document": flops},
         **{
             **measured(2 + 4 * flops, 1.5, accuracy, seed=seed, n=n),
             "rerank": rerank,
@@ -66,7 +66,7 @@ def sparse(regularizer, flops, *, seed, n, rerank=None):
             "nnz_per_row": nnz,
             "suboptimality_ratio": ratio,
             "list_lengths": {"quantiles": np.sort(lengths).tolist()},
-            "training_seconds": 600.0,
+            "model": {"dim": SPARSE_DIM, "training_seconds": 600.0},
         },
     )
 
@@ -79,13 +79,21 @@ def records(*, seeds=(0, 1, 2), distractors=(1000, 10_000, 100_000), kinds=True)
             place = {"seed": seed, "n": n}
             for curve, settings, *values in DENSE:
                 label = ", ".join([curve, *(f"{key} {value}" for key, value in settings.items())])
-                made.append(record(curve, label, settings=settings, **measured(*values, **place)))
+                made.append(
+                    record(
+                        curve,
+                        label,
+                        settings=settings,
+                        dense_model={"dim": DENSE_DIM, "training_seconds": 300.0},
+                        **measured(*values, **place),
+                    )
+                )
             for regularizer in ("flops", "l1"):
                 for flops in BUDGETS:
                     made += [sparse(regularizer, flops, rerank=rerank, **place) for rerank in (None, 100)]
     if kinds:
         for each in made:
             n = each["n_distractors"]
-            each["distractor_kinds"] = {"pictures": min(n, 4000), "turned": max(0, min(n, 32_000) - 4000),
+            each["distractors"] = {"pictures": min(n, 4000), "turned": max(0, min(n, 32_000) - 4000),
                                         "warped": max(0, n - 32_000)}  # fmt: skip
     return made

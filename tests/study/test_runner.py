@@ -454,7 +454,7 @@ def test_sparse_embeddings_of_two_models_are_two_curves(tmp_path, vectors):  # n
     (tmp_path / "study.yaml").write_text(YAML.partition("  - exhaustive")[0] + f"  - {methods}\n")
     records = run_study(read_config(tmp_path / "study.yaml"), tmp_path / "out").records
     assert [record["curve"] for record in records[:4]] == ["one", "other", "other", "exhaustive"]
-    points = series.times(records, "recall@10").alone.points
+    points = series.times(records, "recall@10", n_distractors=0).alone.points
     assert {name: len(each) for name, each in points.items()} == {"one": 1, "other": 2, "exhaustive": 1}
     with pytest.raises(ConfigError, match="pca, curve: expected a name; got 3"):
         MethodConfig(name="pca", settings={"width": 4}, curve=3)

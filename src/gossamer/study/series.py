@@ -47,9 +47,17 @@ class ListLengths(NamedTuple):
     flops_per_document: dict[str, float]
 
 
-def times(done: Sequence[Record], accuracy: str) -> Times:
-    """Return time against accuracy of every method at most distractors, a line for each curve and regularizer."""
-    cells = [cell for cell in _cells(_at_most_distractors(done)) if "query_us" in cell[0]]
+def widest(done: Sequence[Record]) -> int:
+    """Return the number of distractors at which most methods and settings were measured, of those the largest."""
+    labels: dict[int, set[str]] = {}
+    for record in done:
+        labels.setdefault(record["n_distractors"], set()).add(record["label"])
+    return max(labels, key=lambda n: (len(labels[n]), n))
+
+
+def times(done: Sequence[Record], accuracy: str, *, n_distractors: int) -> Times:
+    """Return time against accuracy of every method, a line for each curve and regularizer."""
+    cells = _cells(_among(done, n_distractors))
     cells = _line_by_line(cells, "query_us")
     alone = _series([(_line(cell[0]), _mean(cell, "query_us"), _accuracies(cell, accuracy)) for cell in cells])
     if not all("query_us_in_batches" in record for cell in cells for record in cell):
@@ -62,31 +70,28 @@ def times(done: Sequence[Record], accuracy: str) -> Times:
 
 
 def distractors(done: Sequence[Record], accuracy: str) -> Series | None:
-    """Return accuracy by number of distractors, of each line's most accurate setting at most of them.
+    """Return accuracy by number of distractors, of each line's most accurate setting at the most that it has.
 
     None unless there are two numbers of distractors. Of settings that are as accurate, the fastest counts.
     """
     numbers = sorted({record["n_distractors"] for record in done if record["n_distractors"]})
     if len(numbers) < 2:
         return None
-    chosen: dict[str, tuple[tuple[float, float], str]] = {}
-    for cell in _cells(_at_most_distractors(done)):
-        merit = float(np.mean(_accuracies(cell, accuracy))), -_mean(cell, "query_us")
-        line = _line(cell[0])
-        if line not in chosen or merit > chosen[line][0]:
-            chosen[line] = merit, cell[0]["label"]
     points = []
-    for line, (_, label) in chosen.items():
+    for line in dict.fromkeys(map(_line, done)):
+        of_line = [record for record in done if _line(record) == line]
+        at_most = _cells(_among(of_line, max(record["n_distractors"] for record in of_line)))
+        best = max(at_most, key=lambda cell: (np.mean(_accuracies(cell, accuracy)), -_mean(cell, "query_us")))
+        own = [record for record in of_line if record["label"] == best[0]["label"]]
         for n in numbers:
-            own = [record for record in done if (record["label"], record["n_distractors"]) == (label, n)]
-            if own:
-                points.append((line, float(n), _accuracies(own, accuracy)))
+            if cell := _among(own, n):
+                points.append((line, float(n), _accuracies(cell, accuracy)))
     return _series(points)
 
 
 def costs(done: Sequence[Record], accuracy: str) -> Series | None:
     """Return FLOPs per document against accuracy, a line for each regularizer; None if no record says what it costs."""
-    cells = _cells([record for record in _at_most_distractors(done) if record.get("flops_per_document")])
+    cells = _cells([record for record in _among(done, widest(done)) if record.get("flops_per_document")])
     cells = _line_by_line(cells, "flops_per_document")
     points = [(_line(cell[0]), _mean(cell, "flops_per_document"), _accuracies(cell, accuracy)) for cell in cells]
     return _series(points) if points else None
@@ -97,7 +102,7 @@ def evenness(done: Sequence[Record]) -> Evenness | None:
 
     Sparsity is in percent of the dimensions if all records tell these, else in nonzeros per row.
     """
-    held = [record for record in _at_most_distractors(done)
+    held = [record for record in _among(done, widest(done))
             if record.get("nnz_per_row") and record.get("suboptimality_ratio")]  # fmt: skip
     is_share = all(_sparse_dim(record) for record in held)
     points: Pairs = {}
@@ -113,7 +118,7 @@ def evenness(done: Sequence[Record]) -> Evenness | None:
 
 def list_lengths(done: Sequence[Record]) -> ListLengths | None:
     """Return the posting lists of the ℓ1 model and the other model whose FLOPs are nearest; None without two such."""
-    held = [record for record in _at_most_distractors(done)
+    held = [record for record in _among(done, widest(done))
             if record.get("list_lengths") and record.get("flops_per_document") and _regularizer(record)]  # fmt: skip
     pairs = [(one, other) for one in held for other in held
              if _regularizer(one) == _L1 != _regularizer(other) and one["seed"] == other["seed"]]  # fmt: skip
@@ -127,9 +132,8 @@ def list_lengths(done: Sequence[Record]) -> ListLengths | None:
     )
 
 
-def _at_most_distractors(done: Sequence[Record]) -> list[Record]:
-    most = max(record["n_distractors"] for record in done)
-    return [record for record in done if record["n_distractors"] == most]
+def _among(done: Sequence[Record], n_distractors: int) -> list[Record]:
+    return [record for record in done if record["n_distractors"] == n_distractors]
 
 
 def _cells(records: Sequence[Record]) -> list[list[Record]]:
@@ -173,11 +177,11 @@ def _line(record: Record, *, with_rerank: bool = True) -> str:
     rerank = ", re-ranked" if record.get("rerank") else ""
     name = str(record["curve"]).removesuffix(rerank)
     if (regularizer := _regularizer(record)) and name == record["method"]:
-        name += f", {regularizer}"
+        name += f" {regularizer}"
     return name + (rerank if with_rerank else "")
 
 
 def _sparse_dim(record: Record) -> int | None:
     """Return how many dimensions the sparse embeddings have; ``dim`` of a record is that of the dense vectors."""
-    found: int | None = record.get("sparse_dim") or record.get("settings", {}).get("dim")
+    found: int | None = record.get("model", {}).get("dim")
     return found

@@ -10,8 +10,8 @@ from gossamer.study import series
 from gossamer.study.figures import draw_costs, draw_curves, draw_distractors, draw_evenness, draw_list_lengths
 from gossamer.study.report import ReportFigure
 
-SPEED, DISTRACTORS, COSTS = "speed.png", "distractors.png", "flops.png"
-EVENNESS, LIST_LENGTHS = "evenness.png", "posting-lists.png"
+SPEED, SPEED_AT_MOST, DISTRACTORS = "speed.png", "speed-at-most.png", "distractors.png"
+COSTS, EVENNESS, LIST_LENGTHS = "flops.png", "evenness.png", "posting-lists.png"
 
 
 def draw_study(out: Path, done: Sequence[dict[str, Any]]) -> list[ReportFigure]:
@@ -37,22 +37,25 @@ def draw_study(out: Path, done: Sequence[dict[str, Any]]) -> list[ReportFigure]:
 
 
 def _speed(out: Path, done: Sequence[dict[str, Any]], shown: str) -> Iterator[ReportFigure]:
-    alone, in_batches, batch_size = series.times(done, shown)
-    draw_curves(
-        out / SPEED,
-        alone.points,
-        accuracy=shown,
-        spreads=alone.spreads,
-        in_batches=in_batches,
-        batch_size=batch_size,
-    )
-    below = "" if in_batches is None else ", which gains most where queries come in batches, as below"
-    yield ReportFigure(
-        file=SPEED,
-        title="Time against accuracy",
-        caption="Each line is a method and each point one setting of it, better up and to the left, hollow where "
-        f"another is no worse in either{_bars(alone)}. The star is exhaustive search{below}.",
-    )
+    """Draw all methods among as many distractors as most had, and those that had more of them among these."""
+    widest, most = series.widest(done), max(record["n_distractors"] for record in done)
+    for n, file in {widest: SPEED, **({most: SPEED_AT_MOST} if most > widest else {})}.items():
+        alone, in_batches, batch_size = series.times(done, shown, n_distractors=n)
+        draw_curves(
+            out / file,
+            alone.points,
+            accuracy=shown,
+            spreads=alone.spreads,
+            in_batches=in_batches,
+            batch_size=batch_size,
+        )
+        below = "" if in_batches is None else ", which gains most where queries come in batches, as below"
+        yield ReportFigure(
+            file=file,
+            title=f"Time against accuracy{_among(n)}",
+            caption="Each line is a method and each point one setting of it, better up and to the left, hollow where "
+            f"another is no worse in either{_bars(alone)}. The star is exhaustive search{below}.",
+        )
 
 
 def _distractors(out: Path, done: Sequence[dict[str, Any]], shown: str) -> Iterator[ReportFigure]:
@@ -63,7 +66,7 @@ def _distractors(out: Path, done: Sequence[dict[str, Any]], shown: str) -> Itera
     yield ReportFigure(
         file=DISTRACTORS,
         title="Accuracy against the number of distractors",
-        caption=f"Each line is a method, with the setting that is most accurate at most distractors{_bars(found)}. "
+        caption=f"Each line is a method, with the setting that is most accurate at its most distractors{_bars(found)}. "
         "The more others are searched, the more often one of them is nearer than the right one: flatter is better.",
     )
 
@@ -75,7 +78,7 @@ def _costs(out: Path, done: Sequence[dict[str, Any]], shown: str) -> Iterator[Re
     draw_costs(out / COSTS, found.points, accuracy=shown, spreads=found.spreads)
     yield ReportFigure(
         file=COSTS,
-        title="FLOPs per document against accuracy",
+        title=f"FLOPs per document against accuracy{_among(series.widest(done))}",
         caption=f"Each line is a regularizer, each point a model or a setting of its search{_bars(found)}. "
         "FLOPs per document are the multiply-adds that scoring one document takes: better up and to the left.",
     )
@@ -110,3 +113,7 @@ def _list_lengths(out: Path, done: Sequence[dict[str, Any]]) -> Iterator[ReportF
 
 def _bars(found: series.Series) -> str:
     return "" if found.spreads is None else "; bars reach from the lowest to the highest over seeds"
+
+
+def _among(n_distractors: int) -> str:
+    return f", {n_distractors:,} distractors" if n_distractors else ""

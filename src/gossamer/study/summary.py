@@ -38,9 +38,11 @@ _EXPLANATIONS = {
     IDENTIFICATION: "hit rate@k is the share of probes with a gallery picture of their class among the first k "
     "results; distractors, of other classes, are never right.",
 }
+_OF_KINDS = (
+    " Distractors are pictures as they are, then pictures turned or mirrored, which count as new classes, then warped "
+    "copies of all these, which are easier than new classes would be."
+)
 _OF_COLUMNS = {
-    "of which": " Distractors are pictures as they are, then pictures turned or mirrored, which count as new classes, "
-    "then warped copies of all these, which are easier than new classes would be.",
     "FLOPs per document": " FLOPs per document are the postings that a query touches, divided by the number of "
     "documents.",
     "R_sub": " R_sub is how many times more that is than for perfectly even embeddings of as many nonzeros.",
@@ -58,15 +60,12 @@ def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     names = list(dict.fromkeys(name for record in records for name in record.get("accuracy", ())))
     costs = [*_COSTS, *(cost for cost in _OF_SOME if any(_holds(record, cost[0]) for record in records))]
     has_distractors = any(record["n_distractors"] for record in records)
-    has_kinds = any(record.get("distractor_kinds") for record in records)
     lines = []
     for n, label in dict.fromkeys((record["n_distractors"], record["label"]) for record in records):
         own = [record for record in records if (record["n_distractors"], record["label"]) == (n, label)]
         done = [record for record in own if record["status"] == "done"]
         failed = f" (failed for {len(own) - len(done)} of {len(own)})" if len(done) < len(own) else ""
-        line = {"method": label + failed, **({"distractors": f"{n:,}"} if has_distractors else {})}
-        if has_kinds:
-            line["of which"] = _kinds(own[0].get("distractor_kinds") or {})
+        line = {"method": label + failed, **({"distractors": _distractors(own[0])} if has_distractors else {})}
         for name in names:
             values = [record["accuracy"][name] for record in done]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
@@ -78,6 +77,13 @@ def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     return lines
 
 
+def _distractors(record: dict[str, Any]) -> str:
+    """Return how many distractors there are, and how many of each kind where they were made of pictures."""
+    kinds = record.get("distractors") or {}
+    parts = [f"{count:,} {kind}" for kind, count in kinds.items() if count]
+    return f"{record['n_distractors']:,}" + (f" ({', '.join(parts)})" if parts else "")
+
+
 def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write the table, the figures and the page of a study to its folder."""
     lines = table(records)
@@ -87,17 +93,13 @@ def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def _with_minutes(record: dict[str, Any]) -> dict[str, Any]:
-    seconds = record.get("training_seconds")
-    return record if seconds is None else {**record, "training_minutes": seconds / 60}
+    """Add how long the training of a record's encoder took: the method's own, or else the dense one."""
+    model = record.get("model") or record.get("dense_model")
+    return record if model is None else {**record, "training_minutes": model["training_seconds"] / 60}
 
 
 def _holds(record: dict[str, Any], name: str) -> bool:
     return record.get(name) is not None
-
-
-def _kinds(counts: dict[str, int]) -> str:
-    """Return how many distractors are of which kind, those of which there are none left out."""
-    return ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n) or "–"
 
 
 def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> None:
@@ -129,6 +131,8 @@ def _report(
         f"{_EXPLANATIONS[protocol]} The speed-up is over exhaustive search by FAISS, one query at a time; "
         "exhaustive search gains most from batches."
     )
+    if any(record.get("distractors") for record in records):
+        explanation += _OF_KINDS
     explanation += "".join(text for title, text in _OF_COLUMNS.items() if title in lines[0])
     return Report(
         title=f"Gossamer: a study of {protocol.replace('-', ' ')}",
