@@ -9,7 +9,8 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine clean
+.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine \
+	study-identification study-fashion-mnist study-grocery clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -53,6 +54,18 @@ bench-budget: .venv/ready
 bench-learning: .venv/ready
 	$(BIN)/python benchmarks/learning_dense.py
 	$(BIN)/python benchmarks/learning_report.py
+
+# Train and measure what a file of studies/ says. GOSSAMER_DATA names the folder of data sets; a study that was
+# killed goes on.
+study-identification: .venv/ready
+	$(BIN)/gossamer study run studies/identification.yaml --out study-identification
+
+study-fashion-mnist: .venv/ready
+	$(BIN)/gossamer study run studies/fashion-mnist.yaml --out study-fashion-mnist
+	$(BIN)/gossamer study run studies/fashion-mnist-test.yaml --out study-fashion-mnist-test
+
+study-grocery: .venv/ready
+	$(BIN)/gossamer study run studies/grocery.yaml --out study-grocery
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

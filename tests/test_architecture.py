@@ -81,7 +81,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         SEARCH | {"rerank", "baselines", "learning", "study"},
         {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"},
     ),
-    "study.config": (SEARCH | {"study"}, {"yaml"}),
+    "study.config_file": (SEARCH | {"study"}, {"yaml"}),
+    "study.encodings": (DATA | {"learning", "study"}, {"numpy", "torch"}),
     "study.protocols.distractors": (
         DATA | {"learning"},
         {"numpy", "torch"},

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gossamer.cli.app import app
 from gossamer.learning.training.config import PRESETS
-from gossamer.study.config import read_config
+from gossamer.study.config_file import read_config
 from python_2_pickles import pickled
 
 pytest.importorskip("faiss")

@@ -54,3 +54,30 @@ def test_what_is_wrong_is_one_sentence_before_any_work(gossamer, tmp_path):
     assert len(errors.splitlines()) == 1
     assert "there is none at" in gossamer("study", "nearest", "no.npy", "--out", tmp_path / "out", status=2).stderr
     assert not (tmp_path / "out").exists()
+
+
+IMAGES = """
+protocol: class-retrieval
+images: {train: patches, unseen_classes: 3, size: 12}
+encoders: {dense: {dim: 16}, sparse: {dim: 64}}
+training: {steps: 40, batch_size: 12, device: cpu}
+rounds: 1
+ks: [1, 2]
+methods: [exhaustive, {name: sparse, regularizer: flops, weight: 1}]
+"""
+
+
+def test_encoders_of_images_are_trained_with_bars_and_kept_where_the_option_says(gossamer, images, tmp_path):
+    config, models = tmp_path / "study.yaml", tmp_path / "models"
+    config.write_text(IMAGES.replace("patches", str(images)))
+    arguments = "study", "run", config, "--out", tmp_path / "out", "--models", models
+    result = gossamer(*arguments)
+    assert "precision@2" in result.stdout
+    assert "train dense, seed 0" in result.stderr
+    assert len(list(models.glob("encoder-*"))) == 2
+    again = gossamer(*arguments, "--json")
+    assert json.loads(again.stdout)["n_resumed"] == 2
+    assert "train dense" not in again.stderr
+    config.write_text(IMAGES.replace("patches", "nowhere"))
+    errors = gossamer(*arguments, status=2).stderr
+    assert "expected one of omniglot:background" in errors

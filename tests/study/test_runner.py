@@ -25,7 +25,8 @@ from gossamer.errors import (
     ShapeError,
 )
 from gossamer.study import runner, series
-from gossamer.study.config import StudyConfig, default_methods, read_config
+from gossamer.study.config import StudyConfig, default_methods
+from gossamer.study.config_file import read_config
 from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
 from gossamer.study.runner import RECORDS, run_study
 from gossamer.study.study_figures import SPEED

@@ -27,7 +27,12 @@ _OutOption = Annotated[
     ),
 ]
 _QuickOption = Annotated[
-    bool, typer.Option("--quick", help="At most 20,000 documents and 200 queries, one seed, one round: minutes.")
+    bool,
+    typer.Option(
+        "--quick",
+        help="At most 20,000 vectors or distractors and 200 queries, one seed, one round; of images, "
+        "100 steps of training and one encoder a regularizer: minutes.",
+    ),
 ]
 
 
@@ -75,22 +80,32 @@ def run(
     ],
     *,
     out: _OutOption,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            metavar="FOLDER",
+            help="Where encoders trained on images, and what they encoded, are kept and found again. "
+            "[default: .cache/models]",
+            show_default=False,
+        ),
+    ] = None,
     quick: _QuickOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what a YAML file names."""
-    from gossamer.study.config import read_config
+    """Measure what a YAML file names, and train what it says is to be trained."""
+    from gossamer.study.config_file import read_config
 
     settings = read_config(config)
-    _run(settings.quick() if quick else settings, out, as_json=as_json)
+    _run(settings.quick() if quick else settings, out, models=models, as_json=as_json)
 
 
-def _run(config: StudyConfig, out: Path, *, as_json: bool) -> None:
-    from gossamer.study.runner import run_study
+def _run(config: StudyConfig, out: Path, *, models: Path | None = None, as_json: bool) -> None:
+    from gossamer.study.runner import MODELS, run_study
     from gossamer.study.summary import REPORT, table
 
     with ProgressBars() as progress:
-        outcome = run_study(config, out, on_progress=progress)
+        outcome = run_study(config, out, models=models or MODELS, on_progress=progress)
     for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
     if as_json:

@@ -12,6 +12,7 @@ import numpy as np
 import gossamer
 from gossamer.arrays import AnyArray
 from gossamer.datasets.images import LabeledImages
+from gossamer.learning.deep_hashing import DeepHashingLoss, train_deep_hashing
 from gossamer.learning.encoder import Encoder, EncoderConfig
 from gossamer.learning.pretrained import METRICS, read_metrics
 from gossamer.learning.training import TrainingConfig, remove_checkpoints, train_encoder
@@ -82,6 +83,28 @@ class ModelStore:
             )
             trained.encoder.save_pretrained(folder, metrics=trained.metrics)
             remove_checkpoints(checkpoints)
+        return StoredEncoder(Encoder.from_pretrained(folder), read_metrics(folder), folder)
+
+    def hash_encoder(
+        self,
+        images: LabeledImages,
+        config: EncoderConfig,
+        training: TrainingConfig,
+        *,
+        loss: DeepHashingLoss,
+        progress: bool = False,
+    ) -> StoredEncoder:
+        """Return the encoder that `train_deep_hashing` makes of images; train it if the store has none.
+
+        Parameters and errors are those of `train_deep_hashing`, and of reading a model folder. A run that was
+        killed begins anew.
+        """
+        codes = {"n_active": loss.n_active, "collision_weight": loss.collision_weight, "margin": loss.margin}
+        settings = {**run_settings(config, training), **codes, "device": None}
+        folder = self._place("hash-encoder", identity(settings, images, None))
+        if not (folder / METRICS).exists():
+            trained = train_deep_hashing(images, config, training, loss=loss, progress=progress)
+            trained.encoder.save_pretrained(folder, metrics=trained.metrics)
         return StoredEncoder(Encoder.from_pretrained(folder), read_metrics(folder), folder)
 
     def sparsifier(

@@ -1,17 +1,18 @@
-"""The settings of a study: a YAML file, or options."""
+"""The settings of a study."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gossamer.errors import ConfigError, FormatError, MissingDependencyError, NotFoundError
+from gossamer.errors import ConfigError
 from gossamer.results import check_count
-from gossamer.study.methods import EXHAUSTIVE, GIVEN, MethodConfig
+from gossamer.study.image_config import ImageSettings
+from gossamer.study.methods import EXHAUSTIVE, MethodConfig
 from gossamer.study.protocols import class_retrieval, identification
 
 NEAREST_NEIGHBOURS, CLASS_RETRIEVAL, IDENTIFICATION = "nearest-neighbours", "class-retrieval", "identification"
@@ -19,9 +20,7 @@ PROTOCOLS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {NEAREST_NEIGHBOURS: (), CLASS_RETRIEVAL: class_retrieval.KS, IDENTIFICATION: identification.KS}
 )
 """The protocols, and at how many results each measures unless told otherwise."""
-QUICK_DOCUMENTS, QUICK_QUERIES = 20_000, 200
-
-_REQUIRED = ("protocol", "documents", "methods")
+QUICK_DOCUMENTS, QUICK_QUERIES, QUICK_DISTRACTORS_OF_IMAGES = 20_000, 200, 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,13 @@ class StudyConfig:
         identification needs it.
     distractors : Path, optional
         Such a file of what is searched beside the gallery, of other classes; for identification alone.
+    images : ImageSettings, optional
+        Pictures in place of these three: encoders are trained, and what they make of the pictures is searched.
+        For class retrieval and identification.
     n_distractors : tuple of int
-        How many of them: one measurement of all methods for each.
+        How many distractors: one measurement of all methods for each.
+    most_distractors : mapping of int to int
+        For a seed, the most distractors of these that are measured; all for seeds that it does not name.
     methods : tuple of MethodConfig
         What is compared, each once.
     seeds : tuple of int
@@ -68,11 +72,13 @@ class StudyConfig:
     """
 
     protocol: str
-    documents: Path
     methods: tuple[MethodConfig, ...]
+    documents: Path | None = None
     queries: Path | None = None
     distractors: Path | None = None
+    images: ImageSettings | None = None
     n_distractors: tuple[int, ...] = ()
+    most_distractors: Mapping[int, int] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
     k: int = 10
     ks: tuple[int, ...] = ()
@@ -84,6 +90,41 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if self.protocol not in tuple(PROTOCOLS):
             raise ConfigError(f"protocol: expected one of {', '.join(PROTOCOLS)}; got {self.protocol!r}")
+        self._check_counts()
+        if (self.documents is None) == (self.images is None):
+            raise ConfigError("documents: expected either a file of vectors or images; got neither or both")
+        if self.n_distractors and self.protocol != IDENTIFICATION:
+            raise ConfigError(f"distractors: expected for identification alone; got them for {self.protocol}")
+        if self.images is None:
+            self._check_files()
+        else:
+            self._check_images(self.images)
+        object.__setattr__(self, "ks", self.ks or PROTOCOLS[self.protocol])
+        labels = [method.label for method in self.methods]
+        if not labels:
+            raise ConfigError("methods: expected at least one; there is none")
+        for place, label in enumerate(labels):
+            if label in labels[:place]:
+                raise ConfigError(f"methods: expected each once; {label!r} is there twice")
+        if not self.places():
+            raise ConfigError("methods: expected one that is measured for a seed and number of distractors; none is")
+
+    def _check_counts(self) -> None:
+        """Refuse numbers out of range."""
+        for number in (*self.ks, *self.n_distractors, *self.most_distractors.values()):
+            check_count(number, name="ks and n_distractors")
+        for name in ("k", "n_queries", "rounds", "batch_size"):
+            check_count(getattr(self, name), name=name)
+        if self.n_documents is not None:
+            check_count(self.n_documents, name="n_documents")
+        if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
+            raise ConfigError(f"seeds: expected whole numbers of at least 0; got {list(self.seeds)}")
+        for seed in self.most_distractors:
+            if seed not in self.seeds:
+                raise ConfigError(f"most_distractors: expected seeds of the study; got {seed!r}")
+
+    def _check_files(self) -> None:
+        """Refuse what a study of vectors does not take."""
         if self.protocol == IDENTIFICATION and self.queries is None:
             raise ConfigError("queries: expected a file of probes for identification; there is none")
         if self.protocol == IDENTIFICATION and self.n_documents is not None:
@@ -92,104 +133,79 @@ class StudyConfig:
             )
         if bool(self.n_distractors) != (self.distractors is not None):
             raise ConfigError("n_distractors: expected together with distractors; got one without the other")
-        if self.distractors is not None and self.protocol != IDENTIFICATION:
-            raise ConfigError(f"distractors: expected for identification alone; got them for {self.protocol}")
-        for number in (*self.ks, *self.n_distractors):
-            check_count(number, name="ks and n_distractors")
-        object.__setattr__(self, "ks", self.ks or PROTOCOLS[self.protocol])
-        for name in ("k", "n_queries", "rounds", "batch_size"):
-            check_count(getattr(self, name), name=name)
-        if self.n_documents is not None:
-            check_count(self.n_documents, name="n_documents")
-        if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
-            raise ConfigError(f"seeds: expected whole numbers of at least 0; got {list(self.seeds)}")
-        labels = [method.label for method in self.methods]
-        if not labels:
-            raise ConfigError("methods: expected at least one; there is none")
-        for place, label in enumerate(labels):
-            if label in labels[:place]:
-                raise ConfigError(f"methods: expected each once; {label!r} is there twice")
+        for method in self.methods:
+            if method.is_trained:
+                raise ConfigError(f"{method.name}: expected files, as the study has no images to train on; got none")
+
+    def _check_images(self, images: ImageSettings) -> None:
+        """Refuse what a study of images does not take."""
+        if self.protocol == NEAREST_NEIGHBOURS:
+            raise ConfigError(f"images: expected for {CLASS_RETRIEVAL} or {IDENTIFICATION}; got {self.protocol!r}")
+        for name in ("queries", "distractors", "n_documents"):
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{name}: expected none where there are images; got {getattr(self, name)}")
+        if images.queries is not None and self.protocol == IDENTIFICATION:
+            raise ConfigError(
+                f"images, queries: expected none for identification: probes are drawn; got {images.queries}"
+            )
+        for method in self.methods:
+            if method.given_files:
+                raise ConfigError(f"{method.name}: expected how it is trained, in a study of images; got files")
+            images.check_method(method)
+
+    def places(self) -> list[tuple[int, int]]:
+        """Return the seeds and numbers of distractors for which there is a method to measure, in order."""
+        places = [(seed, n) for seed in self.seeds for n in self.n_distractors or (0,)]
+        return [(seed, n) for seed, n in places if self.methods_at(seed=seed, n_distractors=n)]
+
+    def methods_at(self, *, seed: int, n_distractors: int) -> tuple[MethodConfig, ...]:
+        """Return the methods that are measured for a seed and a number of distractors; there may be none."""
+        if n_distractors > self.most_distractors.get(seed, n_distractors):
+            return ()
+        return tuple(method for method in self.methods if method.is_measured(seed=seed, n_distractors=n_distractors))
 
     def quick(self) -> StudyConfig:
         """Return a study that takes minutes: fewer documents and queries, one seed, one round.
 
-        The gallery of an identification stays whole; it has fewer distractors.
+        The gallery of an identification stays whole; it has fewer distractors. Encoders of images take fewer steps,
+        and one is trained of each regularizer: the first.
         """
         n_documents = min(self.n_documents or QUICK_DOCUMENTS, QUICK_DOCUMENTS)
+        firsts = {
+            (method.name, method.settings.get("regularizer")): method.model_label
+            for method in reversed(self.methods)
+            if method.is_trained
+        }
+        most = QUICK_DOCUMENTS if self.images is None else QUICK_DISTRACTORS_OF_IMAGES
+        is_whole = self.protocol == IDENTIFICATION or self.images is not None
         return dataclasses.replace(
             self,
-            n_documents=None if self.protocol == IDENTIFICATION else n_documents,
+            methods=tuple(
+                method for method in self.methods if not method.is_trained or method.model_label in firsts.values()
+            ),
+            images=None if self.images is None else self.images.quick(),
+            most_distractors={},
+            n_documents=None if is_whole else n_documents,
             n_queries=min(self.n_queries, QUICK_QUERIES),
-            n_distractors=tuple(sorted({min(n, QUICK_DOCUMENTS) for n in self.n_distractors})),
+            n_distractors=tuple(sorted({min(n, most) for n in self.n_distractors})),
             seeds=self.seeds[:1],
             rounds=1,
         )
 
     def as_json(self) -> dict[str, Any]:
         """Return all settings as JSON holds them."""
-        methods = [
-            {"name": m.name, "settings": dict(m.settings), "rerank": m.rerank, "curve": m.curve} for m in self.methods
-        ]
         return {
             **{item.name: getattr(self, item.name) for item in dataclasses.fields(self)},
-            "documents": str(self.documents),
+            "documents": None if self.documents is None else str(self.documents),
             "queries": None if self.queries is None else str(self.queries),
             "distractors": None if self.distractors is None else str(self.distractors),
-            "methods": methods,
+            "images": None if self.images is None else dataclasses.asdict(self.images),
+            "methods": [method.as_json() for method in self.methods],
             "seeds": list(self.seeds),
             "ks": list(self.ks),
             "n_distractors": list(self.n_distractors),
+            "most_distractors": {str(seed): most for seed, most in self.most_distractors.items()},
         }
-
-
-def read_config(path: str | Path) -> StudyConfig:
-    """Read a YAML file whose keys are the settings of `StudyConfig`; paths in it are relative to it.
-
-    A method is its name, or a mapping of ``name``, ``rerank``, ``curve`` and its settings.
-
-    Raises
-    ------
-    NotFoundError
-        If there is no such file.
-    FormatError
-        If it is not YAML.
-    MissingDependencyError
-        If PyYAML, or the library of a method, is not installed.
-    ConfigError, ArgumentError
-        If a key is unknown or missing, or a setting wrong.
-    """
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingDependencyError(
-            "a study's file needs PyYAML, which is not installed: pip install 'gossamer[study]'"
-        ) from error
-    path = Path(path)
-    if not path.is_file():
-        raise NotFoundError(f"study: expected a YAML file; there is none at {path}")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise FormatError(f"{path}: expected YAML; it cannot be read ({reason})") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{path}: expected settings by name; got {type(settings).__name__}")
-    known = [item.name for item in dataclasses.fields(StudyConfig)]
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"{path}: expected keys of {', '.join(known)}; got {key!r}")
-    if missing := [key for key in _REQUIRED if key not in settings]:
-        raise ConfigError(f"{path}: expected a key {missing[0]!r}; there is none")
-    for key in ("methods", "seeds", "ks", "n_distractors"):
-        if key in settings:
-            if not isinstance(settings[key], list):
-                raise ConfigError(f"{path}, {key}: expected a list; got {settings[key]!r}")
-            settings[key] = tuple(settings[key])
-    for key in ("documents", "queries", "distractors"):
-        if key in _REQUIRED or settings.get(key) is not None:
-            settings[key] = _beside(path, settings[key], key)
-    settings["methods"] = tuple(_method(method, path) for method in settings["methods"])
-    return StudyConfig(**settings)
 
 
 def default_methods(n_docs: int, dim: int, *, k: int = 10) -> tuple[MethodConfig, ...]:
@@ -217,22 +233,3 @@ def default_methods(n_docs: int, dim: int, *, k: int = 10) -> tuple[MethodConfig
     kept = sorted({max(1, dim // part) for part in (16, 8, 4)})
     methods += [MethodConfig(name="thresholded", settings={"nnz_per_row": n}, rerank=rerank) for n in kept]
     return tuple(methods)
-
-
-def _beside(path: Path, given: Any, key: str) -> Path:
-    if not isinstance(given, str):
-        raise ConfigError(f"{path}, {key}: expected a path; got {given!r}")
-    return path.parent / given
-
-
-def _method(given: Any, path: Path) -> MethodConfig:
-    if isinstance(given, str):
-        return MethodConfig(name=given)
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise ConfigError(f"{path}, methods: expected a name, or a mapping with a name; got {given!r}")
-    settings = {key: value for key, value in given.items() if key not in ("name", "rerank", "curve")}
-    if given["name"] in GIVEN:
-        for key in ("documents", "queries"):
-            if key in settings:
-                settings[key] = str(_beside(path, settings[key], key))
-    return MethodConfig(name=given["name"], settings=settings, rerank=given.get("rerank"), curve=given.get("curve"))

@@ -7,6 +7,7 @@ its reason, and the others go on.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +27,18 @@ from gossamer.errors import FormatError, OutputExistsError
 from gossamer.files import replaced_file
 from gossamer.study.config import StudyConfig
 from gossamer.study.evaluation import Built, Timed, build_timed, search_in_turns
-from gossamer.study.methods import EXHAUSTIVE, MethodConfig, Prepared, prepare
+from gossamer.study.methods import EXHAUSTIVE, GIVEN, MethodConfig
+from gossamer.study.prepared import Prepared, prepare
 from gossamer.study.summary import write_summary
-from gossamer.study.tasks import Task, make_task, read_vectors
+from gossamer.study.tasks import Sizes, Task, VectorTasks
+
+if TYPE_CHECKING:
+    from gossamer.study.image_tasks import ImageTasks
 
 _REHEARSED = 512
 RECORDS, SETTINGS = "records.jsonl", "study.json"
+MODELS = Path(".cache") / "models"
+"""Where models are kept unless told otherwise: below the folder that the command is run in."""
 
 OnProgress = Callable[[str, int, int], None]
 
@@ -51,7 +58,9 @@ class StudyOutcome:
         return [f"{record['label']}: {record['error']}" for record in self.records if record["status"] == "failed"]
 
 
-def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None = None) -> StudyOutcome:
+def run_study(
+    config: StudyConfig, out: Path, *, models: Path = MODELS, on_progress: OnProgress | None = None
+) -> StudyOutcome:
     """Measure what a study's records lack, and write records, table, figure and page.
 
     Parameters
@@ -60,8 +69,11 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
         What to measure.
     out : Path
         The study's folder; made if it is not there.
+    models : Path
+        Where encoders of images, and what they made of the images, are kept and found again.
     on_progress : callable, optional
-        Called with what is being done, how much of it is done, and how much there is.
+        Called with what is being done, how much of it is done, and how much there is. Training draws bars of its
+        own on stderr then.
 
     Raises
     ------
@@ -70,26 +82,42 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
     NotFoundError, FormatError, EmbeddingsError
         If the data cannot be read.
     DataError, ShapeError
-        If there are too few rows or no labels, or files have different dimensions (see `read_vectors`).
+        If there are too few rows or no labels, or files have different dimensions (see `read_vectors`), or classes
+        do not suit the protocol (see `gossamer.study.image_data`).
     """
+    tasks = _open_tasks(config, models, on_progress)
     on_progress = on_progress or _no_progress
-    vectors = read_vectors(config)
-    settings = {**config.as_json(), "digest": vectors.digest, "files": _digests(config)}
+    settings = {**config.as_json(), "digest": tasks.digest, "files": _digests(config)}
     records = _open_folder(out, settings)
-    n_resumed, is_rehearsed = len(records), False
-    for seed in config.seeds:
-        for n_distractors in config.n_distractors or (0,):
-            place = {"seed": seed, "n_distractors": n_distractors}
-            if not any(place.items() <= record.items() for record in records):
-                task = make_task(config, vectors, **place)
-                if not is_rehearsed:
-                    _rehearse(config, task, seed)
-                    is_rehearsed = True
-                shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, **place}
-                records += [{**shared, **record} for record in _measure(config, task, seed, on_progress)]
-                _write_records(out / RECORDS, records)
+    n_resumed, rehearsed = len(records), False
+    for seed, n_distractors in config.places():
+        place = {"seed": seed, "n_distractors": n_distractors}
+        if any(place.items() <= record.items() for record in records):
+            continue
+        here = dataclasses.replace(config, methods=config.methods_at(**place))
+        shared = {**_circumstances(), "protocol": config.protocol, "data": tasks.digest, **place}
+        shared |= _shared(config, tasks.sizes(**place))
+        try:
+            task = tasks.make(here.methods, **place)
+        except tasks.recoverable as error:
+            failed = {"status": "failed", "error": _reason(error)}
+            records += [{**shared, **_named(method), **failed} for method in here.methods]
+        else:
+            if not rehearsed:
+                _rehearse(here, task, seed)
+                rehearsed = True
+            records += [{**shared, **record} for record in _measure(here, task, seed, on_progress)]
+        _write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
+
+
+def _open_tasks(config: StudyConfig, models: Path, on_progress: OnProgress | None) -> VectorTasks | ImageTasks:
+    if config.images is None:
+        return VectorTasks(config)
+    from gossamer.study.image_tasks import ImageTasks  # with torch
+
+    return ImageTasks(config, models, on_progress=on_progress or _no_progress, progress=on_progress is not None)
 
 
 def _digests(config: StudyConfig) -> dict[str, str | None]:
@@ -132,11 +160,14 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
     """Build and time all methods, and return a record of each."""
     built: dict[str, tuple[Built, Any]] = {}
     errors: dict[str, str] = {}
+    about: dict[str, dict[str, Any]] = {}
     for done, method in enumerate(config.methods):
         on_progress(f"build, seed {seed}", done, len(config.methods))
         try:
-            prepared = prepare(method, task.rows, seed=seed)
+            codes = task.codes(method, task.rows) if method.name in GIVEN else None
+            prepared = prepare(method, task.rows, seed=seed, codes=codes)
             built[method.label] = _built(prepared, task.k), prepared.queries
+            about[method.label] = {} if codes is None else dict(codes.about)
         except Exception as error:  # whatever a library raises, the other methods go on
             errors[method.label] = _reason(error)
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
@@ -153,15 +184,19 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
         )
         for stage, size in (("search one by one", 1), ("search in batches", batch_size))
     ]
-    shared = {"n_docs": len(task.rows.documents), "dim": task.rows.documents.shape[1], "n_queries": n_queries}
-    shared |= {"k": task.k, "rounds": config.rounds, "batch_size": batch_size}
     records = []
     for method in config.methods:
         label, outcome = method.label, {"status": "failed", "error": errors.get(method.label, "")}
         if label not in errors:
             outcome = _outcome(built[label][0], *(each[label] for each in times), task=task)
-        records.append({**shared, "method": method.name, "label": label, **_settings(method), **outcome})
+        records.append({"k": task.k, **_named(method), **task.about, **about.get(label, {}), **outcome})
     return _with_speed_up(records)
+
+
+def _shared(config: StudyConfig, sizes: Sizes) -> dict[str, Any]:
+    """Return what records of one seed and number of distractors share, failed ones too."""
+    batch_size = min(config.batch_size, sizes.n_queries)
+    return {**sizes._asdict(), "rounds": config.rounds, "batch_size": batch_size}
 
 
 def _outcome(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:
@@ -178,15 +213,11 @@ def _reason(error: Exception) -> str:
 def _rehearse(config: StudyConfig, task: Task, seed: int) -> None:
     """Build and search a few rows by each kind of method, so that no clock sees what it imports and compiles."""
     rows = task.rows._replace(documents=task.rows.documents[:_REHEARSED], queries=task.rows.queries[:1])
-    if rows.query_rows is None:
-        assert rows.asked_rows is not None
-        rows = rows._replace(asked_rows=rows.asked_rows[:1])
-    else:
-        rows = rows._replace(query_rows=np.zeros(1, np.int64))
     kinds = {(method.name, method.rerank is None): method for method in config.methods}
     for method in kinds.values():
         with suppress(Exception):  # settings for many rows may not do for few; what is wrong with them shows later
-            prepared = prepare(method, rows, seed=seed)
+            codes = task.codes(method, task.rows).first(_REHEARSED, 1) if method.name in GIVEN else None
+            prepared = prepare(method, rows, seed=seed, codes=codes)
             prepared.build().search(prepared.queries, task.k)
 
 
@@ -197,9 +228,17 @@ def _built(prepared: Prepared, k: int) -> Built:
     return built
 
 
-def _settings(method: MethodConfig) -> dict[str, Any]:
-    curve = method.curve or method.name + (", re-ranked" if method.rerank else "")
-    return {"settings": dict(method.settings), "rerank": method.rerank, "curve": curve}
+def _named(method: MethodConfig) -> dict[str, Any]:
+    """Return what records say of a method's settings."""
+    curve = " ".join((method.name, method.settings.get("regularizer", ""))).strip()
+    curve = method.curve or curve + (", re-ranked" if method.rerank else "")
+    return {
+        "method": method.name,
+        "label": method.label,
+        "settings": dict(method.settings),
+        "rerank": method.rerank,
+        "curve": curve,
+    }
 
 
 def _figures(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> dict[str, Any]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gossamer.arrays import FloatArray, TextArray
+from gossamer.arrays import AnyArray, FloatArray, TextArray
 from gossamer.baselines.exhaustive import ExhaustiveSearcher
 from gossamer.datasets.embedding_files import read_dense
 from gossamer.errors import DataError, ShapeError
 from gossamer.results import SearchResult
 from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, StudyConfig
-from gossamer.study.methods import Rows
+from gossamer.study.methods import MethodConfig
+from gossamer.study.prepared import Codes, Rows, given_codes
 from gossamer.study.protocols.class_retrieval import class_retrieval
 from gossamer.study.protocols.identification import check_disjoint, check_in_gallery, identification
 from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
@@ -36,14 +37,56 @@ class Vectors:
     digest: str
 
 
+Judge = Callable[[SearchResult], dict[str, float]]
+
+
 class Task(NamedTuple):
     """What is asked of every method."""
 
     rows: Rows
     k: int
     """Results a query."""
-    judge: Callable[[SearchResult], dict[str, float]]
+    judge: Judge
     """The accuracies of result lists by name; the first is the one that figures show."""
+    codes: Callable[[MethodConfig, Rows], Codes] = given_codes
+    """What a method of `gossamer.study.methods.GIVEN` searches; raises why there is nothing."""
+    about: Mapping[str, Any] = {}
+    """What all records say of it."""
+
+
+class Sizes(NamedTuple):
+    """How much is searched and asked."""
+
+    n_docs: int
+    dim: int
+    n_queries: int
+
+
+class VectorTasks:
+    """Vectors from files, drawn for each seed. Errors are those of `read_vectors`.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        One that has documents.
+    """
+
+    recoverable: tuple[type[Exception], ...] = ()
+    """What a task may fail with, and the study goes on."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config, self._vectors = config, read_vectors(config)
+        self.digest = self._vectors.digest
+
+    def sizes(self, *, seed: int, n_distractors: int) -> Sizes:  # noqa: ARG002 -- of images it depends on the seed
+        """Return how much is searched and asked."""
+        documents, queries = self._vectors.documents, self._vectors.queries
+        n_asked = len(documents if queries is None else queries)
+        return Sizes(len(documents) + n_distractors, documents.shape[1], min(self._config.n_queries, n_asked))
+
+    def make(self, methods: tuple[MethodConfig, ...], *, seed: int, n_distractors: int) -> Task:  # noqa: ARG002
+        """Return what is asked of every method."""
+        return make_task(self._config, self._vectors, seed=seed, n_distractors=n_distractors)
 
 
 def read_vectors(config: StudyConfig) -> Vectors:
@@ -59,6 +102,7 @@ def read_vectors(config: StudyConfig) -> Vectors:
     ShapeError
         If the files have different numbers of dimensions.
     """
+    assert config.documents is not None
     documents, names = read_dense(config.documents)
     n_held = len(documents)
     documents = np.ascontiguousarray(documents[: config.n_documents])
@@ -117,17 +161,37 @@ def make_task(config: StudyConfig, vectors: Vectors, *, seed: int, n_distractors
         return Task(rows, config.k + own, recall)
     assert vectors.labels is not None
     assert query_labels is not None
-    labels, asked = vectors.labels, query_labels
+    k, judge = judge_of(
+        config, labels=vectors.labels, asked=query_labels, own_ids=rows.query_rows, n_distractors=n_distractors
+    )
+    return Task(rows, k, judge)
+
+
+def judge_of(
+    config: StudyConfig, *, labels: TextArray, asked: TextArray, own_ids: AnyArray | None, n_distractors: int
+) -> tuple[int, Judge]:
+    """Return how many results a protocol of classes needs, and what judges them.
+
+    Parameters
+    ----------
+    labels, asked : arrays of str
+        The classes of the documents, without distractors, and of the queries.
+    own_ids : array, optional
+        Which documents the queries are, if they are documents.
+    n_distractors : int
+        How many documents follow those that have labels.
+    """
 
     def precision(found: SearchResult) -> dict[str, float]:
-        quality = class_retrieval(found, asked, labels, own_ids=rows.query_rows, ks=config.ks)
+        quality = class_retrieval(found, asked, labels, own_ids=own_ids, ks=config.ks)
         return {f"precision@{k}": value for k, value in quality.precision.items()}
 
     def hit_rate(found: SearchResult) -> dict[str, float]:
         quality = identification(found, asked, labels, n_distractors=n_distractors, ks=config.ks)
         return {f"hit rate@{k}": value for k, value in quality.hit_rate.items()}
 
-    return Task(rows, max(config.ks) + own, precision if config.protocol == CLASS_RETRIEVAL else hit_rate)
+    own = 0 if own_ids is None else 1  # each finds itself, too
+    return max(config.ks) + own, precision if config.protocol == CLASS_RETRIEVAL else hit_rate
 
 
 def _read_distractors(config: StudyConfig, labels: TextArray | None) -> tuple[FloatArray, int]:
