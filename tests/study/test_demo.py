@@ -1,6 +1,8 @@
 """The demo, whole, on scikit-learn's digits and for a few steps: what it leaves, and how it fails."""
 
+import base64
 import json
+import re
 
 import pytest
 
@@ -32,8 +34,13 @@ def test_the_demo_leaves_a_report_figures_models_and_an_index(finished_demo):
     out, result = finished_demo
     page = (out / "report.html").read_text(encoding="utf-8")
     for figure in ("nearest.png", "posting-lists.png", "speed.png", "training.png"):
-        assert (out / figure).read_bytes().startswith(b"\x89PNG")
-        assert f'src="{figure}"' in page
+        png = (out / figure).read_bytes()
+        assert png.startswith(b"\x89PNG")
+        assert f'src="data:image/png;base64,{base64.b64encode(png).decode()}"' in page
+    assert page.count("<img") == page.count('src="') == 4
+    for caption in re.findall(r"<figcaption>(.*?)</figcaption>", page):
+        assert caption.count(". ") == 1
+        assert caption.endswith(".")
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["rows"][0]["method"] == DENSE
     encoder = Encoder.from_pretrained(out / "model-sparse")
     index = InvertedIndex.open(out / "index")

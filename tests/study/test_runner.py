@@ -24,13 +24,14 @@ from gossamer.errors import (
     OutputExistsError,
     ShapeError,
 )
-from gossamer.study import runner, summary
+from gossamer.study import runner, series
 from gossamer.study.config import StudyConfig, default_methods
 from gossamer.study.config_file import read_config
 from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
 from gossamer.study.records import RECORDS
 from gossamer.study.runner import run_study
-from gossamer.study.summary import FIGURE, REPORT, TABLE, table
+from gossamer.study.study_figures import SPEED
+from gossamer.study.summary import REPORT, TABLE, table
 
 pytest.importorskip("faiss")
 pytest.importorskip("yaml")
@@ -114,10 +115,10 @@ def test_table_figure_and_page_are_written(config, tmp_path):
     assert lines[0].startswith("| method | recall@10 | µs per query |")
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(config.methods)
     assert "| exhaustive | 1.000 (1.000 to 1.000) |" in lines[2]
-    assert (tmp_path / "out" / FIGURE).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / SPEED).read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out" / REPORT).read_text()
     assert "pca, width 4" in page
-    assert FIGURE in page
+    assert "data:image/png;base64," in page
     assert [line["method"] for line in table(outcome.records)] == [method.label for method in config.methods]
 
 
@@ -455,7 +456,7 @@ def test_sparse_embeddings_of_two_models_are_two_curves(tmp_path, vectors):  # n
     (tmp_path / "study.yaml").write_text(YAML.partition("  - exhaustive")[0] + f"  - {methods}\n")
     records = run_study(read_config(tmp_path / "study.yaml"), tmp_path / "out").records
     assert [record["curve"] for record in records[:4]] == ["one", "other", "other", "exhaustive"]
-    points = summary._points(records, "recall@10")
+    points = series.times(records, "recall@10", n_distractors=0).alone.points
     assert {name: len(each) for name, each in points.items()} == {"one": 1, "other": 2, "exhaustive": 1}
     with pytest.raises(ConfigError, match="pca, curve: expected a name; got 3"):
         MethodConfig(name="pca", settings={"width": 4}, curve=3)

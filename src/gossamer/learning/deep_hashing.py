@@ -3,7 +3,8 @@
 Jeong and Song, "Efficient end-to-end learning for quantizable representations", ICML 2018,
 arXiv:1805.05809. Each batch, every class is given a code of k ones, so that codes follow the network's outputs
 and classes share few buckets; the loss then compares rows in the dimensions of their codes alone. What is
-learned is searched by `gossamer.baselines.hash_table`.
+learned is searched by `gossamer.baselines.hash_table`. The abstract was at hand (codes of a
+batch by minimum-cost flow), the text was not: numbers of sections, and how the loss takes codes, are unverified.
 """
 
 from __future__ import annotations

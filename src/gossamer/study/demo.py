@@ -227,7 +227,8 @@ _FIGURES = (
     ReportFigure(
         file="nearest.png",
         title="Nearest neighbours",
-        caption="Queries of classes spread evenly over all; a green frame is the query's class, a red one is not.",
+        caption="Each row is a query, of classes spread evenly over all, and what was found. A green frame is the "
+        "query's class, a red one is not.",
     ),
     ReportFigure(
         file="posting-lists.png",

@@ -1,7 +1,8 @@
-"""The HTML page of a study: a table, the figures beside it, and how they were made."""
+"""The HTML page of a study, in one file: a table, the figures in it, and how they were made."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +21,7 @@ class ReportRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigure:
-    """One figure: a PNG beside the page, its title and what it shows."""
+    """One figure: a PNG beside the page, which is copied into it; its title, and what it shows in two sentences."""
 
     file: str
     title: str
@@ -42,10 +43,14 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; it names its figures by relative paths, so that the folder can be moved."""
+    """Write the page as one file that opens anywhere: the figures, PNGs beside ``path``, are in it."""
     from jinja2 import Environment
 
     template = resources.files("gossamer.study").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page = Environment(autoescape=True).from_string(template).render(vars(report))
+    images = {
+        figure.file: base64.b64encode((path.parent / figure.file).read_bytes()).decode("ascii")
+        for figure in report.figures
+    }
+    page = Environment(autoescape=True).from_string(template).render(vars(report), images=images)
     with replaced_file(path) as partial:
         partial.write_text(page, encoding="utf-8")

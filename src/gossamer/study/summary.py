@@ -1,4 +1,4 @@
-"""What a study's records say: a table, a figure of time against accuracy, and a page with both."""
+"""What a study's records say: a table, the figures that they hold enough for, and a page with both."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from gossamer.files import replaced_file
 from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS
-from gossamer.study.figures import draw_curves
 from gossamer.study.methods import SPARSE
 from gossamer.study.report import Report, ReportFigure, ReportRow, write_report
+from gossamer.study.study_figures import draw_study
 
-TABLE, FIGURE, REPORT = "table.md", "speed.png", "report.html"
+TABLE, REPORT = "table.md", "report.html"
 
 _COSTS = (
     ("query_us", "µs per query", "{:.0f}"),
@@ -24,6 +24,13 @@ _COSTS = (
     ("build_s", "build, s", "{:.2f}"),
     ("bytes_per_document", "bytes per document", "{:.0f}"),
 )
+_OF_SOME = (
+    ("flops_per_document", "FLOPs per document", "{:.2f}"),
+    ("nnz_per_row", "nnz per row", "{:.1f}"),
+    ("suboptimality_ratio", "R_sub", "{:.2f}"),
+    ("training_minutes", "training, minutes", "{:.1f}"),
+)
+"""Columns that are there if a record holds them."""
 _EXPLANATIONS = {
     NEAREST_NEIGHBOURS: "recall@k is the share of results that score as much, by the inner product of the dense "
     "vectors, as the kth best document does; a tie is not a miss.",
@@ -31,15 +38,27 @@ _EXPLANATIONS = {
     IDENTIFICATION: "hit rate@k is the share of probes with a gallery picture of their class among the first k "
     "results; distractors, of other classes, are never right.",
 }
+_OF_KINDS = (
+    " Distractors are pictures as they are, then pictures turned or mirrored, which count as new classes, then warped "
+    "copies of all these, which are easier than new classes would be."
+)
+_OF_COLUMNS = {
+    "FLOPs per document": " FLOPs per document are the postings that a query touches, divided by the number of "
+    "documents.",
+    "R_sub": " R_sub is how many times more that is than for perfectly even embeddings of as many nonzeros.",
+}
 
 
 def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     """Return a line for each method and number of distractors, in the order of the records: titles and cells.
 
     Over several seeds a cell is the mean, and for accuracies also the lowest and the highest; a method that
-    failed for a seed says so, and its figures are of the others.
+    failed for a seed says so, and its figures are of the others. What only some methods have, as FLOPs per document
+    or minutes of training, is a column if any record holds it.
     """
+    records = [_with_minutes(record) for record in records]
     names = list(dict.fromkeys(name for record in records for name in record.get("accuracy", ())))
+    costs = [*_COSTS, *(cost for cost in _OF_SOME if any(_holds(record, cost[0]) for record in records))]
     has_distractors = any(record["n_distractors"] for record in records)
     lines = []
     for n, label in dict.fromkeys((record["n_distractors"], record["label"]) for record in records):
@@ -51,8 +70,8 @@ def table(records: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
             values = [record["accuracy"][name] for record in done]
             spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
             line[name] = f"{np.mean(values):.3f}{spread}" if values else "–"
-        for name, title, form in _COSTS:
-            values = [record[name] for record in done if name in record]
+        for name, title, form in costs:
+            values = [record[name] for record in done if _holds(record, name)]
             line[title.format(**own[0])] = form.format(np.mean(values)) if values else "–"
         lines.append(line)
     return lines
@@ -66,14 +85,21 @@ def _distractors(record: dict[str, Any]) -> str:
 
 
 def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write the table, the figure and the page of a study to its folder."""
+    """Write the table, the figures and the page of a study to its folder."""
     lines = table(records)
     _write_table(out / TABLE, lines, _remarks(records))
-    done = [record for record in records if record["status"] == "done"]
-    if done:
-        shown = next(iter(done[0]["accuracy"]))
-        draw_curves(out / FIGURE, _points(done, shown), accuracy=shown)
-    write_report(out / REPORT, _report(records, lines, has_figure=bool(done)))
+    figures = draw_study(out, [record for record in records if record["status"] == "done"])
+    write_report(out / REPORT, _report(records, lines, figures))
+
+
+def _with_minutes(record: dict[str, Any]) -> dict[str, Any]:
+    """Add how long the training of a record's encoder took: the method's own, or else the dense one."""
+    model = record.get("model") or record.get("dense_model")
+    return record if model is None else {**record, "training_minutes": model["training_seconds"] / 60}
+
+
+def _holds(record: dict[str, Any], name: str) -> bool:
+    return record.get(name) is not None
 
 
 def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> None:
@@ -82,19 +108,6 @@ def _write_table(path: Path, lines: Sequence[dict[str, str]], remarks: str) -> N
     text = "\n".join(f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |" for row in rows)
     with replaced_file(path) as partial:
         partial.write_text(f"{text}\n\n{remarks}\n", encoding="utf-8")
-
-
-def _points(done: Sequence[dict[str, Any]], accuracy: str) -> dict[str, list[tuple[float, float]]]:
-    """Return time and accuracy of each curve's methods at most distractors, in the order of time, means over seeds."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    most = max(record["n_distractors"] for record in done)
-    done = [record for record in done if record["n_distractors"] == most]
-    for label in dict.fromkeys(record["label"] for record in done):
-        own = [record for record in done if record["label"] == label]
-        query_us = float(np.mean([record["query_us"] for record in own]))
-        reached = float(np.mean([record["accuracy"][accuracy] for record in own]))
-        points.setdefault(own[0]["curve"], []).append((query_us, reached))
-    return {name: sorted(each) for name, each in points.items()}
 
 
 def _remarks(records: Sequence[dict[str, Any]]) -> str:
@@ -110,24 +123,24 @@ def _remarks(records: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _report(records: Sequence[dict[str, Any]], lines: Sequence[dict[str, str]], *, has_figure: bool) -> Report:
+def _report(
+    records: Sequence[dict[str, Any]], lines: Sequence[dict[str, str]], figures: Sequence[ReportFigure]
+) -> Report:
     protocol = records[0]["protocol"]
-    figure = ReportFigure(
-        file=FIGURE,
-        title="Time against accuracy",
-        caption="Each line is a method, each point one setting of it; up and to the left is better. The time is on "
-        "a logarithmic scale, one query at a time on one thread.",
+    explanation = (
+        f"{_EXPLANATIONS[protocol]} The speed-up is over exhaustive search by FAISS, one query at a time; "
+        "exhaustive search gains most from batches."
     )
+    if any(record.get("distractors") for record in records):
+        explanation += _OF_KINDS
+    explanation += "".join(text for title, text in _OF_COLUMNS.items() if title in lines[0])
     return Report(
         title=f"Gossamer: a study of {protocol.replace('-', ' ')}",
         summary="How right each method's results are, and what it takes to find them.",
         notice="",
         columns=list(lines[0]),
         rows=[ReportRow(cells=list(line.values()), is_sparse=line["method"].startswith(SPARSE)) for line in lines],
-        explanation=(
-            f"{_EXPLANATIONS[protocol]} The speed-up is over exhaustive search by FAISS, one query at a time; "
-            "exhaustive search gains most from batches."
-        ),
-        figures=[figure] if has_figure else [],
+        explanation=explanation,
+        figures=figures,
         provenance=_remarks(records),
     )

@@ -1,4 +1,4 @@
-"""The figures of a report, as PNG files: drawn with matplotlib, without a display."""
+"""The figures of the demo: pictures found, posting lists, training, and time against accuracy."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gossamer.arrays import AnyArray, OffsetArray, TextArray
+from gossamer.study.figures.canvas import DENSE, GREY, RIGHT, SPARSE, WRONG, log_ticks, plot, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-DENSE, SPARSE, RIGHT, WRONG, GREY = "#6b7280", "#0f766e", "#16a34a", "#dc2626", "#9ca3af"
-_MARKERS = "osD^vPX*"
 
 
 def draw_nearest(
@@ -50,7 +48,7 @@ def draw_nearest(
     axes[0, 0].set_title("query", fontsize=11)
     for place, name in enumerate(found):
         axes[0, 4 + 6 * place].set_title(f"five nearest, {name}", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_posting_lists(path: Path, list_lengths: OffsetArray, n_docs: int) -> None:
@@ -65,7 +63,7 @@ def draw_posting_lists(path: Path, list_lengths: OffsetArray, n_docs: int) -> No
     n_docs : int
         The number of documents, which makes lengths shares.
     """
-    figure, axes = _plot("dimension, by length of its posting list", "documents in the list")
+    figure, axes = plot("dimension, by length of its posting list", "documents in the list")
     lengths = np.sort(list_lengths)[::-1]
     axes.fill_between(np.arange(lengths.size), lengths, color=SPARSE, alpha=0.25, linewidth=0)
     axes.plot(lengths, color=SPARSE, label="posting lists")
@@ -76,7 +74,7 @@ def draw_posting_lists(path: Path, list_lengths: OffsetArray, n_docs: int) -> No
     axes.set_xlim(0, lengths.size)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_training(path: Path, validations: Sequence[Mapping[str, Any]], dense: Mapping[str, Any]) -> None:
@@ -91,7 +89,7 @@ def draw_training(path: Path, validations: Sequence[Mapping[str, Any]], dense: M
     dense : mapping
         The last validation of a dense encoder on the same images: the point to beat.
     """
-    figure, axes = _plot("FLOPs per document (multiply-adds, log scale)", "hit rate@1 on unseen classes")
+    figure, axes = plot("FLOPs per document (multiply-adds, log scale)", "hit rate@1 on unseen classes")
     flops, hits = ([float(row[name]) for row in validations] for name in ("flops_per_document", "hit_rate_at_1"))
     axes.plot(flops, hits, "-o", color=SPARSE, markersize=5, label="sparse, over training")
     if validations[-1].get("is_calibrated"):
@@ -99,8 +97,8 @@ def draw_training(path: Path, validations: Sequence[Mapping[str, Any]], dense: M
     level = float(dense["hit_rate_at_1"])
     axes.plot([dense["flops_per_document"]], [level], "s", color=DENSE, markersize=8, label="dense, trained")
     axes.axhline(level, color=DENSE, linestyle=":", linewidth=1)
-    axes.set_xscale("log")
     axes.margins(x=0.12, y=0.12)
+    log_ticks(axes)
     for at in {0, len(validations) // 2, len(validations) - 1}:
         point = flops[at], hits[at]
         axes.annotate(
@@ -112,14 +110,12 @@ def draw_training(path: Path, validations: Sequence[Mapping[str, Any]], dense: M
             fontsize=9,
         )
     axes.legend(frameon=False, loc="best")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_speed(path: Path, query_us: Mapping[str, float], hit_rates: Mapping[str, float]) -> None:
     """Draw each method's hit rate@1 against its time for a query: up and to the left is better."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    figure, axes = _plot("µs per query (one thread, one query at a time, log scale)", "hit rate@1 on unseen classes")
+    figure, axes = plot("µs per query (one thread, one query at a time, log scale)", "hit rate@1 on unseen classes")
     for place, (name, time_us) in enumerate(query_us.items()):
         color, below = SPARSE if "sparse" in name else DENSE, place % 2 == 1  # neighbors' names must not overlap
         axes.plot([time_us], [hit_rates[name]], "o", color=color, markersize=10)
@@ -131,48 +127,13 @@ def draw_speed(path: Path, query_us: Mapping[str, float], hit_rates: Mapping[str
             ha="center",
             fontsize=10,
         )
-    axes.set_xscale("log")
     times = list(query_us.values())
     axes.set_xlim(min(times) / 2.5, max(times) * 2.5)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    log_ticks(axes)
     low, high = min(hit_rates.values()), max(hit_rates.values())
     margin = max(0.02, high - low)
     axes.set_ylim(low - margin, min(1.0, high + margin))
-    _save(figure, path)
-
-
-def draw_curves(path: Path, points: Mapping[str, Sequence[tuple[float, float]]], *, accuracy: str) -> None:
-    """Draw each method's accuracy against its time for a query, its settings joined by a line.
-
-    Parameters
-    ----------
-    points : mapping of name to sequence of (microseconds, accuracy)
-        In the order in which they are joined.
-    accuracy : str
-        What the accuracy is called.
-    """
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    figure, axes = _plot("µs per query (one thread, one query at a time, log scale)", accuracy)
-    for place, (name, curve) in enumerate(points.items()):
-        is_sparse = name.startswith("sparse")
-        axes.plot(
-            [time_us for time_us, _ in curve],
-            [value for _, value in curve],
-            color=SPARSE if is_sparse else f"C{place}",
-            marker=_MARKERS[place % len(_MARKERS)],
-            linewidth=2.5 if is_sparse else 1.2,
-            label=name,
-        )
-    axes.set_xscale("log")
-    axes.margins(x=0.1, y=0.08)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _grid(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
@@ -187,25 +148,9 @@ def _grid(n_rows: int, n_columns: int) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _plot(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), dpi=130, layout="constrained")
-    axes = figure.subplots()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return figure, axes
-
-
 def _draw_picture(axes: Axes, picture: AnyArray, frame: str | None) -> None:
     axes.imshow(np.moveaxis(picture, 0, -1).squeeze(), cmap="gray", vmin=0, vmax=255)
     if frame:
         axes.set_frame_on(True)
         for spine in axes.spines.values():
             spine.set(color=frame, linewidth=2.5)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path)
