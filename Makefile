@@ -10,7 +10,7 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
 .PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine \
-	study-identification study-fashion-mnist study-grocery clean
+	study-identification study-fashion-mnist study-grocery study-dense clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -66,6 +66,10 @@ study-fashion-mnist: .venv/ready
 
 study-grocery: .venv/ready
 	$(BIN)/gossamer study run studies/grocery.yaml --out study-grocery
+
+study-dense: .venv/ready
+	$(BIN)/gossamer study nearest $$GOSSAMER_DATA/clinc150/minilm_train.npy --queries $$GOSSAMER_DATA/clinc150/minilm_test.npy \
+	    --flops-per-document 0.25 --flops-per-document 1 --flops-per-document 4 --out study-dense
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gossamer needs Python 3.11 or later; set PYTHON=")'

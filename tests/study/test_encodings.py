@@ -9,8 +9,8 @@ from gossamer.datasets.images import LabeledImages
 from gossamer.learning import Encoder, EncoderConfig
 from gossamer.learning.encoding import encode, encode_dense
 from gossamer.study import encodings
+from gossamer.study.codes import describe_codes
 from gossamer.study.encodings import DistractorPictures, Encodings, HeldPictures
-from gossamer.study.trained import describe_codes
 
 
 @pytest.fixture

@@ -524,3 +524,21 @@ def test_every_kind_of_method_is_rehearsed_on_few_rows_before_its_clock(config, 
     run_study(config, tmp_path / "out")
     names = ["exhaustive", "pca", "lsh", "sparse", "sparse"]
     assert built == [(name, n) for n in (50, 400, 400) for name in names]
+
+
+def test_a_sparsifier_is_fitted_to_the_documents_once_for_all_its_settings(config, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    fitted = {"flops_per_document": 1.0, "dim": 64, "steps": 20}
+    methods = [MethodConfig(name="sparsifier", settings=fitted, rerank=rerank) for rerank in (None, 400)]
+    config = dataclasses.replace(config, seeds=(0,), methods=(MethodConfig(name="exhaustive"), *methods))
+    models = tmp_path / "models"
+    outcome = run_study(config, tmp_path / "out", models=models)
+    _, alone, reranked = outcome.records
+    assert outcome.failures == []
+    assert [path.name for path in models.iterdir()] == [alone["model"]["folder"]] == [reranked["model"]["folder"]]
+    assert alone["accuracy"]["recall@10"] < reranked["accuracy"]["recall@10"] <= 1
+    assert alone["flops_per_document"] > 0
+    assert alone["regularizer"] == "flops"
+    assert max(alone["list_lengths"]["quantiles"]) <= 400
+    monkeypatch.setattr("gossamer.learning.Sparsifier.fit", lambda *_: pytest.fail("fitted again"))
+    assert run_study(config, tmp_path / "again", models=models).failures == []

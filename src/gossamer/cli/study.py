@@ -53,7 +53,21 @@ def nearest(
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many neighbours are to be found.")] = 10,
+    flops_per_document: Annotated[
+        list[float],
+        typer.Option("--flops-per-document", help="Fit a sparsifier that costs this, in minutes. Repeatable."),
+    ] = [],  # noqa: B006
     seed: Annotated[list[int], typer.Option("--seed", min=0, help="Measure once for each. Repeatable.")] = [0],  # noqa: B006
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            metavar="FOLDER",
+            help="Where models that were trained, and what encoders made of images, are kept and found again. "
+            "[default: .cache/models]",
+            show_default=False,
+        ),
+    ] = None,
     quick: _QuickOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,11 +80,13 @@ def nearest(
         protocol=NEAREST_NEIGHBOURS,
         documents=vectors,
         queries=queries,
-        methods=default_methods(min(n_docs, QUICK_DOCUMENTS) if quick else n_docs, dim, k=k),
+        methods=default_methods(
+            min(n_docs, QUICK_DOCUMENTS) if quick else n_docs, dim, k=k, budgets=flops_per_document
+        ),
         seeds=tuple(seed),
         k=k,
     )
-    _run(config.quick() if quick else config, out, as_json=as_json)
+    _run(config.quick() if quick else config, out, models=models, as_json=as_json)
 
 
 @study.command()
@@ -85,7 +101,7 @@ def run(
         typer.Option(
             "--models",
             metavar="FOLDER",
-            help="Where encoders trained on images, and what they encoded, are kept and found again. "
+            help="Where models that were trained, and what encoders made of images, are kept and found again. "
             "[default: .cache/models]",
             show_default=False,
         ),

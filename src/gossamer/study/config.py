@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +12,7 @@ from typing import Any
 from gossamer.errors import ConfigError
 from gossamer.results import check_count
 from gossamer.study.image_config import ImageSettings
-from gossamer.study.methods import EXHAUSTIVE, MethodConfig
+from gossamer.study.methods import EXHAUSTIVE, SPARSIFIER, MethodConfig
 from gossamer.study.protocols import class_retrieval, identification
 
 NEAREST_NEIGHBOURS, CLASS_RETRIEVAL, IDENTIFICATION = "nearest-neighbours", "class-retrieval", "identification"
@@ -208,10 +208,11 @@ class StudyConfig:
         }
 
 
-def default_methods(n_docs: int, dim: int, *, k: int = 10) -> tuple[MethodConfig, ...]:
+def default_methods(n_docs: int, dim: int, *, k: int = 10, budgets: Sequence[float] = ()) -> tuple[MethodConfig, ...]:
     """Return every method of dense vectors at several settings, as far as so many documents and dims allow.
 
-    Where candidates are put in order by the dense vectors, there are at least twice k of them.
+    Where candidates are put in order by the dense vectors, there are at least twice k of them. For each of the
+    ``budgets``, FLOPs per document, a sparsifier is fitted.
     """
     rerank = max(100, 2 * k)
     n_lists = max(1, round(n_docs**0.5))
@@ -232,4 +233,9 @@ def default_methods(n_docs: int, dim: int, *, k: int = 10) -> tuple[MethodConfig
     methods += [MethodConfig(name="hnsw", settings={"search_effort": effort}) for effort in (16, 64, 256)]
     kept = sorted({max(1, dim // part) for part in (16, 8, 4)})
     methods += [MethodConfig(name="thresholded", settings={"nnz_per_row": n}, rerank=rerank) for n in kept]
+    methods += [
+        MethodConfig(name=SPARSIFIER, settings={"flops_per_document": float(flops)}, rerank=candidates)
+        for flops in budgets
+        for candidates in (None, rerank)
+    ]
     return tuple(methods)

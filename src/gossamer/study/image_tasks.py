@@ -13,6 +13,7 @@ import numpy as np
 from gossamer.arrays import AnyArray, TextArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.learning.model_store import StoredEncoder
+from gossamer.study.codes import describe_codes
 from gossamer.study.config import IDENTIFICATION, StudyConfig
 from gossamer.study.encodings import DistractorPictures, Embeddings, Encodings, HeldPictures, image_digest, stacked
 from gossamer.study.image_config import DENSE
@@ -22,7 +23,7 @@ from gossamer.study.prepared import Codes, Rows
 from gossamer.study.protocols.distractors import Distractors
 from gossamer.study.protocols.identification import check_disjoint, split_gallery
 from gossamer.study.tasks import Sizes, Task, judge_of
-from gossamer.study.trained import Learner, describe_codes, describe_model
+from gossamer.study.trained import Learner, describe_model
 
 DISTRACTOR_SEED = 0  # of the warps, whatever the seed of a model
 ENCODINGS = "encodings"

@@ -20,10 +20,11 @@ from gossamer.baselines.thresholded import ThresholdedSearcher
 from gossamer.errors import ConfigError, MissingDependencyError
 from gossamer.results import Searcher, check_count
 
-EXHAUSTIVE, SPARSE, HASH_TABLE = "exhaustive", "sparse", "hash-table"
+EXHAUSTIVE, SPARSE, HASH_TABLE, SPARSIFIER = "exhaustive", "sparse", "hash-table", "sparsifier"
 
 _NOT_TRAINED = ("min_score",)  # settings of the search, not of the encoder
 _FAISS, _SCIKIT_LEARN = ("faiss", "FAISS", "bench"), ("sklearn", "scikit-learn", "learn")
+_TORCH = "torch", "torch", "learn"
 
 
 class Method(NamedTuple):
@@ -64,6 +65,16 @@ TRAINED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
 )
 """The same methods in a study of images, which trains their encoders; the first of the settings says so."""
 
+FITTED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
+    {
+        SPARSIFIER: (
+            {"flops_per_document": float, "dim": int, "regularizer": str, "steps": int, "min_score": float},
+            ["flops_per_document"],
+        )
+    }
+)
+"""The methods that learn codes of the dense vectors themselves, from the documents alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
@@ -72,7 +83,8 @@ class MethodConfig:
     Parameters
     ----------
     name : str
-        One of `METHODS`, or of `GIVEN`: ``sparse`` for sparse embeddings of the same rows, made before, and
+        One of `METHODS`; ``sparsifier``, which fits a `gossamer.learning.Sparsifier` to the documents; or one of
+        `GIVEN`: ``sparse`` for sparse embeddings of the same rows, made before, and
         ``hash-table`` for what a network for hash codes says of them.
     settings : mapping of str to int, float or str
         Of a dense method, the keywords of its class. Of the others ``documents``, and ``queries`` where the
@@ -80,7 +92,8 @@ class MethodConfig:
         ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also ``min_score``
         of ``sparse``, and of ``hash-table`` ``n_active``, the ones of a code. In a study of images, how the encoder
         is trained instead: of ``sparse`` the ``regularizer`` and either ``flops_per_document``, ``nnz_per_row`` or
-        ``weight``; of ``hash-table`` ``dim`` and ``collision_weight``.
+        ``weight``; of ``hash-table`` ``dim`` and ``collision_weight``. Of ``sparsifier`` parameters of its class,
+        ``flops_per_document`` among them, and ``min_score``.
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it
         finds in order, and takes no number.
@@ -109,8 +122,8 @@ class MethodConfig:
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in METHODS and self.name not in GIVEN:
-            raise ConfigError(f"method: expected one of {', '.join((*METHODS, *GIVEN))}; got {self.name!r}")
+        if self.name not in (*METHODS, *FITTED, *GIVEN):
+            raise ConfigError(f"method: expected one of {', '.join((*METHODS, *FITTED, *GIVEN))}; got {self.name!r}")
         kinds, required = _settings_of(self.name, is_trained=self.is_trained)
         for key, value in self.settings.items():
             if key not in kinds:
@@ -129,11 +142,22 @@ class MethodConfig:
             check_count(self.most_distractors, name=f"{self.name}, most_distractors")
         if self.seeds is not None and (not self.seeds or any(type(seed) is not int for seed in self.seeds)):
             raise ConfigError(f"{self.name}, seeds: expected whole numbers; got {list(self.seeds)}")
-        for module, library, extra in METHODS[self.name].libraries if self.name in METHODS else ():
+        for module, library, extra in self._libraries:
             if importlib.util.find_spec(module) is None:
                 raise MissingDependencyError(
                     f"{self.name} needs {library}, which is not installed: pip install 'gossamer[{extra}]'"
                 )
+
+    @property
+    def _libraries(self) -> tuple[tuple[str, str, str], ...]:
+        if self.name in METHODS:
+            return METHODS[self.name].libraries
+        return (_TORCH, _SCIKIT_LEARN) if self.name in FITTED else ()
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether it searches codes in the place of the dense vectors: learned, or given."""
+        return self.name in FITTED or self.name in GIVEN
 
     @property
     def label(self) -> str:
@@ -183,6 +207,8 @@ class MethodConfig:
 
 def _settings_of(name: str, *, is_trained: bool) -> tuple[dict[str, type], list[str]]:
     """Return the type of each setting of a method, and those that must be given."""
+    if name in FITTED:
+        return FITTED[name]
     if name in GIVEN:
         return TRAINED[name] if is_trained else GIVEN[name]
     keywords = [

@@ -17,7 +17,7 @@ from gossamer.index import InvertedIndex
 from gossamer.rerank import TwoStageQueries, TwoStageSearcher
 from gossamer.results import Searcher, SearchResult
 from gossamer.study import methods
-from gossamer.study.methods import SPARSE, MethodConfig
+from gossamer.study.methods import HASH_TABLE, SPARSE, MethodConfig
 
 
 class Rows(NamedTuple):
@@ -59,10 +59,10 @@ class Prepared(NamedTuple):
 def prepare(method: MethodConfig, rows: Rows, *, seed: int, codes: Codes | None = None) -> Prepared:
     """Return how to build a method's searcher over rows, and the queries to ask it.
 
-    Methods of `gossamer.study.methods.GIVEN` search ``codes``. Errors are those of the searcher's class.
+    Methods with codes (see `MethodConfig.has_codes`) search ``codes``. Errors are those of the searcher's class.
     """
     if codes is not None:
-        return _prepare_sparse(method, rows, codes) if method.name == SPARSE else _prepare_hash(method, rows, codes)
+        return _prepare_hash(method, rows, codes) if method.name == HASH_TABLE else _prepare_sparse(method, rows, codes)
     kind = methods.METHODS[method.name].kind
     settings = {"seed": seed} if "seed" in inspect.signature(kind).parameters else {}
     settings |= method.settings

@@ -23,7 +23,7 @@ import numpy as np
 import gossamer
 from gossamer.study.config import StudyConfig
 from gossamer.study.evaluation import Built, Timed, build_timed, search_in_turns
-from gossamer.study.methods import EXHAUSTIVE, GIVEN, MethodConfig
+from gossamer.study.methods import EXHAUSTIVE, MethodConfig
 from gossamer.study.prepared import Prepared, prepare
 from gossamer.study.records import RECORDS, file_digests, open_records, write_records
 from gossamer.study.summary import write_summary
@@ -110,7 +110,7 @@ def run_study(
 
 def _open_tasks(config: StudyConfig, models: Path, on_progress: OnProgress | None) -> VectorTasks | ImageTasks:
     if config.images is None:
-        return VectorTasks(config)
+        return VectorTasks(config, models)
     from gossamer.study.image_tasks import ImageTasks  # with torch
 
     return ImageTasks(config, models, on_progress=on_progress or _no_progress, progress=on_progress is not None)
@@ -124,7 +124,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
     for done, method in enumerate(config.methods):
         on_progress(f"build, seed {seed}", done, len(config.methods))
         try:
-            codes = task.codes(method, task.rows) if method.name in GIVEN else None
+            codes = task.codes(method, task.rows) if method.has_codes else None
             prepared = prepare(method, task.rows, seed=seed, codes=codes)
             built[method.label] = _built(prepared, task.k), prepared.queries
             about[method.label] = {} if codes is None else dict(codes.about)
@@ -176,7 +176,7 @@ def _rehearse(config: StudyConfig, task: Task, seed: int) -> None:
     kinds = {(method.name, method.rerank is None): method for method in config.methods}
     for method in kinds.values():
         with suppress(Exception):  # settings for many rows may not do for few; what is wrong with them shows later
-            codes = task.codes(method, task.rows).first(_REHEARSED, 1) if method.name in GIVEN else None
+            codes = task.codes(method, task.rows).first(_REHEARSED, 1) if method.has_codes else None
             prepared = prepare(method, rows, seed=seed, codes=codes)
             prepared.build().search(prepared.queries, task.k)
 

@@ -168,7 +168,7 @@ def _accuracies(cell: Sequence[Record], accuracy: str) -> list[float]:
 
 
 def _regularizer(record: Record) -> str | None:
-    found: str | None = record.get("settings", {}).get("regularizer")
+    found: str | None = record.get("settings", {}).get("regularizer") or record.get("regularizer")
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gossamer.files import replaced_file
 from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS
-from gossamer.study.methods import SPARSE
+from gossamer.study.methods import SPARSE, SPARSIFIER
 from gossamer.study.report import Report, ReportFigure, ReportRow, write_report
 from gossamer.study.study_figures import draw_study
 
@@ -139,7 +139,10 @@ def _report(
         summary="How right each method's results are, and what it takes to find them.",
         notice="",
         columns=list(lines[0]),
-        rows=[ReportRow(cells=list(line.values()), is_sparse=line["method"].startswith(SPARSE)) for line in lines],
+        rows=[
+            ReportRow(cells=list(line.values()), is_sparse=line["method"].startswith((SPARSE, SPARSIFIER)))
+            for line in lines
+        ],
         explanation=explanation,
         figures=figures,
         provenance=_remarks(records),

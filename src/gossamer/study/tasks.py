@@ -15,6 +15,7 @@ from gossamer.baselines.exhaustive import ExhaustiveSearcher
 from gossamer.datasets.embedding_files import read_dense
 from gossamer.errors import DataError, ShapeError
 from gossamer.results import SearchResult
+from gossamer.study.codes import VectorCodes
 from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, StudyConfig
 from gossamer.study.methods import MethodConfig
 from gossamer.study.prepared import Codes, Rows, given_codes
@@ -49,7 +50,7 @@ class Task(NamedTuple):
     judge: Judge
     """The accuracies of result lists by name; the first is the one that figures show."""
     codes: Callable[[MethodConfig, Rows], Codes] = given_codes
-    """What a method of `gossamer.study.methods.GIVEN` searches; raises why there is nothing."""
+    """What a method with codes searches; raises why there is nothing."""
     about: Mapping[str, Any] = {}
     """What all records say of it."""
 
@@ -69,13 +70,15 @@ class VectorTasks:
     ----------
     config : StudyConfig
         One that has documents.
+    models : Path
+        Where sparsifiers are kept.
     """
 
     recoverable: tuple[type[Exception], ...] = ()
     """What a task may fail with, and the study goes on."""
 
-    def __init__(self, config: StudyConfig) -> None:
-        self._config, self._vectors = config, read_vectors(config)
+    def __init__(self, config: StudyConfig, models: Path) -> None:
+        self._config, self._vectors, self._models = config, read_vectors(config), models
         self.digest = self._vectors.digest
 
     def sizes(self, *, seed: int, n_distractors: int) -> Sizes:  # noqa: ARG002 -- of images it depends on the seed
@@ -86,7 +89,8 @@ class VectorTasks:
 
     def make(self, methods: tuple[MethodConfig, ...], *, seed: int, n_distractors: int) -> Task:  # noqa: ARG002
         """Return what is asked of every method."""
-        return make_task(self._config, self._vectors, seed=seed, n_distractors=n_distractors)
+        task = make_task(self._config, self._vectors, seed=seed, n_distractors=n_distractors)
+        return task._replace(codes=VectorCodes(self._models, seed=seed))
 
 
 def read_vectors(config: StudyConfig) -> Vectors:

@@ -153,7 +153,7 @@ def _styles(lines: Lines) -> dict[str, dict[str, Any]]:
         if _is_exhaustive(name):
             style |= {"marker": "*", "markersize": 14}
             colors[first_stage] = "black"
-        elif name.startswith("sparse"):
+        elif name.startswith(("sparse", "sparsifier")):
             style |= {"linewidth": 2.5, "markersize": 7, "zorder": 3}
             if first_stage not in colors:
                 colors[first_stage] = L1 if "l1" in re.split(r"\W+", name) else next(sparse)
