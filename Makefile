@@ -59,6 +59,7 @@ bench-learning: .venv/ready
 # killed goes on.
 study-identification: .venv/ready
 	$(BIN)/gossamer study run studies/identification.yaml --out study-identification
+	$(BIN)/gossamer study run studies/identification-regularizers.yaml --out study-identification-regularizers
 
 study-fashion-mnist: .venv/ready
 	$(BIN)/gossamer study run studies/fashion-mnist.yaml --out study-fashion-mnist
