@@ -67,8 +67,7 @@ class ModelStore:
 
         Parameters and errors are those of `train_encoder`, and of reading a model folder.
         """
-        settings = {**run_settings(config, training), "device": None}  # wherever it was trained
-        folder = self._place("encoder", identity(settings, images, None))
+        folder = self.encoder_folder(images, config, training)
         if not (folder / METRICS).exists():
             checkpoints = folder.with_suffix(".checkpoints")
             trained = train_encoder(
@@ -83,6 +82,11 @@ class ModelStore:
             trained.encoder.save_pretrained(folder, metrics=trained.metrics)
             remove_checkpoints(checkpoints)
         return StoredEncoder(Encoder.from_pretrained(folder), read_metrics(folder), folder)
+
+    def encoder_folder(self, images: LabeledImages, config: EncoderConfig, training: TrainingConfig) -> Path:
+        """Return the folder that `encoder` keeps this one in, whether or not it is there yet."""
+        settings = {**run_settings(config, training), "device": None}  # wherever it was trained
+        return self._place("encoder", identity(settings, images, None))
 
     def sparsifier(
         self, dense: AnyArray, sparsifier: Sparsifier, *, labels: AnyArray | None = None
