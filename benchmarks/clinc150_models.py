@@ -19,6 +19,13 @@ class Models(NamedTuple):
 
     corpus: Corpus
     store: ModelStore
+    trains: bool = True
+    """Whether a model that the store lacks is to be fitted, or left out."""
+
+    def has(self, seed: int, **settings: object) -> bool:
+        """Return whether `fit` with these settings may be called: the model is there, or may be fitted."""
+        sparsifier = Sparsifier(**settings, random_state=seed, device="cpu")
+        return self.trains or self.store.sparsifier_folder(self.corpus.documents, sparsifier).exists()
 
     def fit(self, seed: int, **settings: object) -> tuple[Sparsifier, dict]:
         """Return the sparsifier of the corpus, fitted if need be, and what was measured in training."""

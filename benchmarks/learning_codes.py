@@ -40,7 +40,9 @@ def regularizers(models: Models, seed: int) -> None:
     """Compare calibrated codes of every regularizer at some budgets."""
     for name, targets in BUDGETS.items():
         for target in targets:
-            sparsifier, measured = _fit(models, seed, name, target)
+            if not models.has(seed, **_settings(name, target)):
+                continue
+            sparsifier, measured = models.fit(seed, **_settings(name, target))
             figures = judge_sparse(models.corpus, *encoded(models.corpus, sparsifier))
             record("regularizers", name, seed, **measured, **figures)
 
@@ -49,7 +51,10 @@ def thresholds(models: Models, seed: int) -> None:
     """Compare codes as trained, at equal FLOPs and at equal nonzeros, by one threshold for all dimensions."""
     for name in ("flops", "l1", "none"):
         for target in BUDGETS["flops"]:
-            sparsifier, measured = _fit(models, seed, name, target if target in BUDGETS[name] else 1.0)
+            settings = _settings(name, target if target in BUDGETS[name] else 1.0)
+            if not models.has(seed, **settings):
+                continue
+            sparsifier, measured = models.fit(seed, **settings)
             sparsifier.network_.head.thresholds.zero_()
             documents, queries = encoded(models.corpus, sparsifier)
             if target == 1.0:
@@ -69,7 +74,7 @@ def thresholds(models: Models, seed: int) -> None:
 def times(models: Models, seed: int) -> None:
     """Time searches of calibrated codes of some budgets."""
     for target in BUDGETS["flops"]:
-        sparsifier, measured = _fit(models, seed, "flops", target)
+        sparsifier, measured = models.fit(seed, **_settings("flops", target))
         documents, queries = encoded(models.corpus, sparsifier)
         figures = {
             "nnz": documents.nnz / len(documents),
@@ -82,14 +87,14 @@ def times(models: Models, seed: int) -> None:
 
 def dimensions(models: Models, seed: int) -> None:
     for dim in DIMS:
-        sparsifier, measured = models.fit(seed, dim=dim, steps=SHORT)
-        record(
-            "dimensions", str(dim), seed, **measured, **judge_sparse(models.corpus, *encoded(models.corpus, sparsifier))
-        )
+        if models.has(seed, dim=dim, steps=SHORT):
+            sparsifier, measured = models.fit(seed, dim=dim, steps=SHORT)
+            figures = judge_sparse(models.corpus, *encoded(models.corpus, sparsifier))
+            record("dimensions", str(dim), seed, **measured, **figures)
 
 
-def _fit(models: Models, seed: int, regularizer: str, target: float) -> tuple:
-    return models.fit(seed, flops_per_document=target, regularizer=regularizer, steps=SHORT)
+def _settings(regularizer: str, target: float) -> dict:
+    return {"flops_per_document": target, "regularizer": regularizer, "steps": SHORT}
 
 
 def _query_us(documents: SparseEmbeddings, queries: SparseEmbeddings) -> float:
@@ -141,9 +146,10 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", type=Path, default=STORE, help="the folder of the model store")
+    parser.add_argument("--only-there", action="store_true", help="fit nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    models = Models(load(), ModelStore(options.models))
+    models = Models(load(), ModelStore(options.models), trains=not options.only_there)
     for part in options.parts:
         PARTS[part](models, options.seed)
 

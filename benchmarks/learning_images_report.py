@@ -33,11 +33,12 @@ def dense_table(records: Records) -> str:
         below = [r for r in of(records, "flops") if r["flops_per_document"] <= bound and r["seed"] in dense]
         if not below:
             continue
-        target = max(r["target"] for r in below)  # the nearest to the bound
-        runs = [r for r in below if r["target"] == target]
+        dim, target = max((r["dim"], r["target"]) for r in below)  # the nearest to the bound
+        runs = [r for r in below if (r["dim"], r["target"]) == (dim, target)]
         gaps = np.array([hits(r).astype(float) - hits(dense[r["seed"]]) for r in runs])
         rows.append([
             f"≤ {bound:g}",
+            f"{dim:,}",
             str(len(runs)),
             *(interval([r[key] for r in runs]) for key in ("flops_per_document", "nnz", "r_sub", "hit_rate")),
             interval([dense[r["seed"]]["hit_rate"] for r in runs]),
@@ -45,7 +46,19 @@ def dense_table(records: Records) -> str:
             f"≥ {must:g}".replace("-", "−"),
             verdict(float(gaps.mean()), must, aim),
         ])  # fmt: skip
-    header = ["FLOPs per document", "seeds", "reached", "nnz", "R_sub", "hit rate@1", "dense", "difference", "must", ""]
+    header = [
+        "FLOPs per document",
+        "dim",
+        "seeds",
+        "reached",
+        "nnz",
+        "R_sub",
+        "hit rate@1",
+        "dense",
+        "difference",
+        "must",
+        "",
+    ]
     return table(header, rows)
 
 
@@ -65,6 +78,8 @@ def half_interval(gaps: NDArray[np.float64], n_per_class: int) -> float:
 
 def l1_table(records: Records) -> str:
     """Compare at the FLOPs that the FLOPs runs have; ℓ1 between two of its runs, on a line over log FLOPs."""
+    dim = max(r["dim"] for r in of(records, "l1"))
+    records = [r for r in records if r["dim"] == dim]
     theirs = sorted((r["flops_per_document"], r["hit_rate"], r["r_sub"], r["nnz"]) for r in of(records, "l1"))
     flops, *figures = (np.array(column) for column in zip(*theirs, strict=True))
     seed = {r["seed"] for r in of(records, "l1")}
@@ -84,10 +99,11 @@ def l1_table(records: Records) -> str:
 
 def model_table(records: Records) -> str:
     keys = ("flops_per_document", "nnz", "r_sub", "hit_rate")
-    ordered = sorted(records, key=lambda r: (r["regularizer"], r["target"] or 0.0, r["seed"]))
+    ordered = sorted(records, key=lambda r: (r["dim"], r["regularizer"], r["target"] or 0.0, r["seed"]))
     rows = [
         [
             "dense" if r["target"] is None else r["regularizer"],
+            f"{r['dim']:,}",
             "–" if r["target"] is None else f"{r['target']:g}",
             str(r["seed"]),
             *(f"{r[key]:.4g}" for key in keys),
@@ -95,7 +111,17 @@ def model_table(records: Records) -> str:
         ]
         for r in ordered
     ]
-    header = ["encoder", "target on held-out", "seed", "FLOPs per document", "nnz", "R_sub", "hit rate@1", "minutes"]
+    header = [
+        "encoder",
+        "dim",
+        "target on held-out",
+        "seed",
+        "FLOPs per document",
+        "nnz",
+        "R_sub",
+        "hit rate@1",
+        "minutes",
+    ]
     return table(header, rows)
 
 

@@ -95,13 +95,17 @@ class ModelStore:
 
         Parameters and errors are those of `Sparsifier.fit`, and of reading a model folder.
         """
-        digests = [None if rows is None else _digest(rows) for rows in (dense, labels)]
-        params = {**sparsifier.get_params(), "progress": None, "device": None}
-        folder = self._place("sparsifier", {**params, "rows": digests, "gossamer": gossamer.__version__})
+        folder = self.sparsifier_folder(dense, sparsifier, labels=labels)
         if not (folder / METRICS).exists():
             sparsifier.fit(dense, labels).save_pretrained(folder)
         stored = type(sparsifier).from_pretrained(folder)
         return StoredSparsifier(stored, stored.metrics_, folder)
+
+    def sparsifier_folder(self, dense: AnyArray, sparsifier: Sparsifier, *, labels: AnyArray | None = None) -> Path:
+        """Return the folder that `sparsifier` keeps this one in, whether or not it is there yet."""
+        digests = [None if rows is None else _digest(rows) for rows in (dense, labels)]
+        params = {**sparsifier.get_params(), "progress": None, "device": None}
+        return self._place("sparsifier", {**params, "rows": digests, "gossamer": gossamer.__version__})
 
     def _place(self, kind: str, what: dict[str, Any]) -> Path:
         """Return the folder of the model that is made so."""
