@@ -103,7 +103,7 @@ def _against_nnz(axes, records: list[dict]) -> None:
 
 def _of_each(rows: list[dict]) -> list[tuple[float, float, float]]:
     """Return nonzeros, FLOPs and microseconds of some records, ascending."""
-    return sorted((r["nnz"], r["flops_per_document"], r["query_us"]) for r in rows)
+    return sorted((r["nnz"], r["flops_per_document"], r.get("query_us", float("nan"))) for r in rows)
 
 
 def _dimensions(axes, records: list[dict]) -> None:
