@@ -85,7 +85,11 @@ def _against_nnz(axes, records: list[dict]) -> None:
     for name in ("flops", "l1"):
         rows = [r for r in _of(records, "equal-flops") if r["name"] == name]
         curves.append((f"{LABELS[name]}, one threshold", COLORS[name], _of_each(rows)))
-    for panel, number, label in ((axes[0], 1, "FLOPs per document"), (axes[1], 2, "µs of a query")):
+    panels = (
+        (axes[0], 1, "FLOPs per document", [0.25, 0.5, 1, 2, 4]),
+        (axes[1], 2, "µs of a query", [50, 100, 200, 400, 800]),
+    )
+    for panel, number, label, ticks in panels:
         for title, color, points in curves:
             panel.plot(
                 [p[0] for p in points], [p[number] for p in points], "o-", color=color, lw=1.5, ms=5, label=title
@@ -95,6 +99,7 @@ def _against_nnz(axes, records: list[dict]) -> None:
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"])
+        panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         panel.minorticks_off()
         panel.set_xlabel("nonzeros of a row")
         panel.set_ylabel(label)
