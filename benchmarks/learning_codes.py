@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from clinc150_dense import judge_sparse, load
 from clinc150_models import SHORT, STORE, Models, encoded, record
+from learning_tables import read_records
 from numpy.typing import NDArray
+from records import RESULTS
 
 from gossamer import InvertedIndex, SparseEmbeddings
 from gossamer.learning.model_store import ModelStore
@@ -38,11 +40,14 @@ N_TIMED, N_ROUNDS = 100, 7
 
 def regularizers(models: Models, seed: int) -> None:
     """Compare calibrated codes of every regularizer at some budgets."""
+    judged = judged_models()
     for name, targets in BUDGETS.items():
         for target in targets:
             if not models.has(seed, **_settings(name, target)):
                 continue
             sparsifier, measured = models.fit(seed, **_settings(name, target))
+            if ("regularizers", measured["model"]) in judged:
+                continue
             figures = judge_sparse(models.corpus, *encoded(models.corpus, sparsifier))
             record("regularizers", name, seed, **measured, **figures)
 
@@ -88,11 +93,19 @@ def times(models: Models, seed: int) -> None:
 
 
 def dimensions(models: Models, seed: int) -> None:
+    judged = judged_models()
     for dim in DIMS:
         if models.has(seed, dim=dim, steps=SHORT):
             sparsifier, measured = models.fit(seed, dim=dim, steps=SHORT)
+            if ("dimensions", measured["model"]) in judged:
+                continue
             figures = judge_sparse(models.corpus, *encoded(models.corpus, sparsifier))
             record("dimensions", str(dim), seed, **measured, **figures)
+
+
+def judged_models() -> set[tuple[str, str]]:
+    """Return the part and the model of each record: a model that is the same needs no second one."""
+    return {(r["part"], r["model"]) for r in read_records(RESULTS / "learning_dense.jsonl") if "model" in r}
 
 
 def _settings(regularizer: str, target: float) -> dict:
