@@ -9,8 +9,8 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine \
-	study-identification study-fashion-mnist study-grocery study-dense clean
+.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning bench-images \
+	soak-engine study-identification study-fashion-mnist study-grocery study-dense clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -50,9 +50,16 @@ bench-budget: .venv/ready
 	$(BIN)/python benchmarks/learning_budget.py
 	$(BIN)/python benchmarks/learning_budget.py --targets 1 --batch-sizes 64 512
 
-# Fits CLINC150's MiniLM rows some thirty times, about an hour on one core, and writes docs/learning.md.
+# Fits CLINC150's MiniLM rows some forty times, about an hour on one core, and writes docs/learning.md.
 bench-learning: .venv/ready
 	$(BIN)/python benchmarks/learning_dense.py
+	$(BIN)/python benchmarks/learning_codes.py
+	$(BIN)/python benchmarks/learning_report.py
+
+# Judges encoders of Omniglot, dense and sparse, and writes docs/learning.md. Those that .cache/models lacks are trained:
+# all of them in two hours on one core.
+bench-images: .venv/ready
+	$(BIN)/python benchmarks/learning_images.py
 	$(BIN)/python benchmarks/learning_report.py
 
 # Train and measure what a file of studies/ says. GOSSAMER_DATA names the folder of data sets; a study that was

@@ -89,7 +89,7 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 
 def targets(run: Run) -> list[tuple[str, float | None, float, float, bool]]:
-    """Return what issue 3 asks for: name, reached, must, aim, and whether more is better."""
+    """Return the goals: name, reached, must, aim, and whether more is better."""
     times = {name: run.time(name) for name in TITLES}
     batch = run.batches.get(("uniform", OURS), {})
     built = run.ours("identities") or {}

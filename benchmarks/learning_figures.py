@@ -16,19 +16,22 @@ LABELS = {"flops": "FLOPs", "l1": "ℓ1", "none": "no regularizer"}
 def draw_all(records: list[dict], folder: Path) -> list[tuple[str, str]]:
     """Draw each figure for which there are records; return what it shows and its file's name."""
     parts = {record["part"] for record in records}
+    plt.rcParams["font.size"] = 12
     figures = [
         ("Recall against FLOPs", "recall-against-flops", {"budgets", "peers"}, _recall),
         ("How often each dimension is used", "dimension-frequencies", {"frequencies"}, _frequencies),
-        ("FLOPs against nonzeros", "flops-against-nnz", {"equal-nnz", "equal-flops"}, _flops_against_nnz),
+        ("FLOPs and time against nonzeros", "flops-against-nnz", {"times", "equal-flops"}, _against_nnz),
         ("Hit rate against dimensions", "hit-rate-against-dim", {"dimensions"}, _dimensions),
         ("FLOPs and weight over training", "budget-over-training", {"budgets"}, _training),
     ]
     drawn = []
     for title, name, needed, draw in figures:
         if needed <= parts:
-            figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+            n_panels = 2 if draw is _against_nnz else 1
+            figure, axes = plt.subplots(1, n_panels, figsize=(1.6 + 4.0 * n_panels, 4.0), layout="constrained")
             draw(axes, records)
-            axes.grid(alpha=0.25)
+            for panel in figure.axes:
+                panel.grid(alpha=0.25)
             figure.savefig(folder / f"{name}.png", dpi=110)
             plt.close(figure)
             drawn.append((title, f"{name}.png"))
@@ -76,18 +79,36 @@ def _frequencies(axes, records: list[dict]) -> None:
     axes.legend(frameon=False)
 
 
-def _flops_against_nnz(axes, records: list[dict]) -> None:
-    for name, color in COLORS.items():
-        rows = [r for part in ("equal-nnz", "equal-flops") for r in _of(records, part) if r["name"] == name]
-        points = sorted((r["nnz"], r["flops_per_document"]) for r in rows)
-        axes.plot(*zip(*points, strict=True), "o-", color=color, lw=1.2, ms=4, label=LABELS[name])
-    nnz = [points[0][0], points[-1][0]]
-    axes.plot(nnz, [n**2 / 4096 for n in nnz], "k--", lw=1, label="perfectly even: nnz² / 4096")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("nonzeros of a row")
-    axes.set_ylabel("FLOPs per document")
-    axes.legend(frameon=False)
+def _against_nnz(axes, records: list[dict]) -> None:
+    even = _of_each(_of(records, "times"))
+    curves = [("FLOPs, calibrated", "#000000", even)]
+    for name in ("flops", "l1"):
+        rows = [r for r in _of(records, "equal-flops") if r["name"] == name]
+        curves.append((f"{LABELS[name]}, one threshold", COLORS[name], _of_each(rows)))
+    panels = (
+        (axes[0], 1, "FLOPs per document", [0.25, 0.5, 1, 2, 4]),
+        (axes[1], 2, "µs of a query", [50, 100, 200, 400, 800]),
+    )
+    for panel, number, label, ticks in panels:
+        for title, color, points in curves:
+            panel.plot(
+                [p[0] for p in points], [p[number] for p in points], "o-", color=color, lw=1.5, ms=5, label=title
+            )
+        nnz, values = [p[0] for p in even], [p[number] for p in even]
+        panel.plot(nnz, [values[-1] * (n / nnz[-1]) ** 2 for n in nnz], "--", color=GREY, lw=1.5, label="slope 2")
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"])
+        panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.minorticks_off()
+        panel.set_xlabel("nonzeros of a row")
+        panel.set_ylabel(label)
+    axes[0].legend(frameon=False, fontsize=11)
+
+
+def _of_each(rows: list[dict]) -> list[tuple[float, float, float]]:
+    """Return nonzeros, FLOPs and microseconds of some records, ascending."""
+    return sorted((r["nnz"], r["flops_per_document"], r.get("query_us", float("nan"))) for r in rows)
 
 
 def _dimensions(axes, records: list[dict]) -> None:
@@ -95,8 +116,10 @@ def _dimensions(axes, records: list[dict]) -> None:
     dims, rates, recalls = zip(*rows, strict=True)
     axes.plot(dims, rates, "o-", color=RED, label="hit rate@1 of the intent")
     axes.plot(dims, recalls, "s-", color=BLUE, label="recall@10 of the dense neighbors")
+    axes.set_ylim(0.5, 1.0)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(dims, [f"{dim:,}" for dim in dims])
+    axes.set_xticks(dims, [f"{dim:,}" for dim in dims], rotation=30)
+    axes.minorticks_off()
     axes.set_xlabel("dimensions, at one FLOP per document")
     axes.legend(frameon=False)
 

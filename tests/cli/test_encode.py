@@ -32,6 +32,15 @@ def test_the_result_says_what_was_written(read_json, model, images, tmp_path):
     assert record["nnz_per_row"] == read_sparse(out)[0].nnz / 10
 
 
+def test_mixed_precision_gives_nearly_the_same_rows(gossamer, model, embeddings, images, tmp_path):
+    gossamer("encode", model, images, "--out", tmp_path / "bf16.npz", "--precision", "bf16")
+    rows, mixed = (read_sparse(path)[0].to_dense() for path in (embeddings, tmp_path / "bf16.npz"))
+    assert not np.array_equal(rows, mixed)
+    assert (rows * mixed).sum(axis=1).min() > 0.98
+    refused = gossamer("encode", model, images, "--out", tmp_path / "x.npz", "--precision", "fp8", status=2)
+    assert "precision: expected one of float32, bf16; got 'fp8'" in refused.stderr
+
+
 def test_the_suffix_must_fit_the_model(gossamer, model, dense_model, images, tmp_path):
     refused = gossamer("encode", model, images, "--out", tmp_path / "a.npy", status=2)
     assert "ends in .npz; got a.npy" in refused.stderr

@@ -62,6 +62,16 @@ def test_the_result_says_what_was_learned_and_the_bar_is_on_stderr(gossamer, den
     assert "loss" in result.stderr
 
 
+def test_a_budget_may_be_nonzeros_or_microseconds(gossamer, read_json, dense, tmp_path):
+    record = read_json("fit", dense, "--out", tmp_path / "a", *SMALL, "--nnz-per-row", 8)
+    assert record["flops_per_document"] == pytest.approx(8**2 / 128, rel=0.1)
+    gossamer("fit", dense, "--out", tmp_path / "b", *SMALL, "--query-us", 50, "--n-docs", 10_000)
+    assert Sparsifier.from_pretrained(tmp_path / "b").flops_per_document < 128
+    two = ("--nnz-per-row", 8, "--flops-per-document", 1)
+    refused = gossamer("fit", dense, "--out", tmp_path / "c", *SMALL, *two, status=2)
+    assert "budget: expected exactly one of flops_per_document, nnz_per_row, query_us; got" in refused.stderr
+
+
 def test_the_same_seed_gives_the_same_model_and_labels_another(read_json, dense, sparsifier, tmp_path):
     fingerprint = Sparsifier.from_pretrained(sparsifier).fingerprint
     assert read_json("fit", dense, "--out", tmp_path / "a", *SMALL)["fingerprint"] == fingerprint
@@ -91,8 +101,19 @@ def test_an_encoder_of_images_takes_no_dense_rows(gossamer, model, dense, tmp_pa
 def test_a_sparsifier_takes_no_images_and_no_option_for_them(gossamer, sparsifier, dense, images, tmp_path):
     refused = gossamer("encode", sparsifier, images, "--out", tmp_path / "x.npz", status=2)
     assert "data: expected dense embeddings, a .npy file, for a model of gossamer fit" in refused.stderr
-    refused = gossamer("encode", sparsifier, dense, "--out", tmp_path / "x.npz", "--skip-unreadable", status=2)
-    assert "takes dense embeddings" in refused.stderr
+    for option in (
+        ("--skip-unreadable",),
+        ("--classes", tmp_path / "classes.txt"),
+        ("--label-column", "1"),
+        ("--batch-size", 512),
+        ("--precision", "bf16"),
+    ):
+        refused = gossamer("encode", sparsifier, dense, "--out", tmp_path / "x.npz", *option, status=2)
+        assert f"error: {option[0]}: expected a model of images with it; {sparsifier} takes dense" in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+    twice = ("--labels", tmp_path / "a.txt", "--labels", tmp_path / "b.txt")
+    refused = gossamer("encode", sparsifier, dense, "--out", tmp_path / "x.npz", *twice, status=2)
+    assert "error: a second --labels: expected a model of images with it" in refused.stderr
     assert not (tmp_path / "x.npz").exists()
 
 

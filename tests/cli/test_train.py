@@ -103,6 +103,24 @@ def test_a_budget_finds_its_weight_and_the_log_is_written(read_json, images, tmp
     assert len((tmp_path / "log" / "metrics.csv").read_text().splitlines()) == len(metrics["history"]) + 1
 
 
+def test_a_budget_may_be_nonzeros_or_microseconds(gossamer, images, tmp_path, small):
+    def budget(*options):
+        gossamer("train", images, "--out", tmp_path / "model", *small, "--steps", 2, "--overwrite", *options)
+        return json.loads((tmp_path / "model" / "metrics.json").read_text())["settings"]["budget"]
+
+    assert budget("--nnz-per-row", 6.5) == {"unit": "nonzeros per row", "target": 6.5}
+    timed = budget("--query-us", 50, "--n-docs", 20_000)
+    assert timed["unit"] == "FLOPs per document"
+    assert timed["target"] > 0
+
+
+def test_a_preset_keeps_its_dim_without_an_activation(gossamer, images, tmp_path):
+    small = ("--steps", 2, "--batch-size", 10, "--rows-per-class", 5, "--device", "cpu")
+    gossamer("train", images, "--out", tmp_path / "m", "--preset", "paper-cifar", "--activation", "none", *small)
+    config = Encoder.from_pretrained(tmp_path / "m").config
+    assert (config.activation, config.dim) == ("none", 64)
+
+
 def test_a_preset_with_a_budget_finds_its_weight(gossamer, images, tmp_path):
     small = ("--steps", 3, "--batch-size", 10, "--rows-per-class", 5, "--dim", 32, "--device", "cpu")
     preset = ("--preset", "paper-cifar", "--flops-per-document", 2)
@@ -174,6 +192,13 @@ def test_classes_are_held_out_to_measure_on_and_to_stop_early(gossamer, images, 
         (("--preset", "paper-food"), "error: preset: expected one of paper-face, paper-cifar; got 'paper-food'"),
         (("--margin", -1), "error: margin: expected"),
         (("--activation", "none", "--flops-per-document", 1), "error: --flops-per-document: expected a sparse model"),
+        (("--activation", "none", "--nnz-per-row", 9), "error: --nnz-per-row: expected a sparse model"),
+        (("--activation", "none", "--query-us", 9), "error: --query-us: expected a sparse model"),
+        (("--nnz-per-row", 9, "--flops-per-document", 1), "error: budget: expected exactly one of"),
+        (("--query-us", 9), "error: --query-us: expected --n-docs with it, and only with it"),
+        (("--n-docs", 9), "error: --n-docs: expected --query-us with it, and only with it"),
+        (("--query-us", 1e-3, "--n-docs", 2000), "error: query_us: expected more than the "),
+        (("--activation", "top-k", "--nnz-per-row", 2.5), "error: --nnz-per-row: expected a whole number with"),
         (("--activation", "none", "--weight", 1), "error: --weight: expected a sparse model"),
         (("--loss", "n-pairs", "--rows-per-class", 3), "error: batch_size: expected a multiple of rows_per_class"),
         (("--activation", "top-k"), "error: nnz_per_row: expected"),

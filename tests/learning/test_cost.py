@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from gossamer import InvertedIndex, SparseEmbeddings
-from gossamer.errors import DataError, GossamerError
+from gossamer.errors import ConfigError, DataError, GossamerError
 from gossamer.index.cost import ExpectedCost
 from gossamer.learning import FlopsBudget, SearchCost, measured_cost
+from gossamer.learning import cost as cost_module
 from gossamer.learning.cost import core_entries
 
 FLOPS = FlopsBudget(flops_per_document=1.0)
@@ -90,3 +91,25 @@ def test_queries_of_another_dim_are_refused():
 def test_queries_that_all_touch_as_much_give_no_line():
     with pytest.raises(DataError, match="queries: expected some that touch more postings and take longer"):
         SearchCost.of(TimedIndex(), SparseEmbeddings.from_dense(np.ones((4, 3), np.float32)))
+
+
+def test_without_embeddings_the_line_is_that_of_random_even_rows(monkeypatch):
+    line = SearchCost.of_even_rows(20_000, 256)
+    assert line.call_us >= 0
+    assert 0 < line.posting_us < 1  # a microsecond is thousands of instructions
+    built = []
+    monkeypatch.setattr(cost_module, "_MOST_DOCS", 1000)
+    monkeypatch.setattr(SearchCost, "of", lambda index, queries: built.append((index, queries)) or SearchCost(
+        call_us=10.0, posting_us=0.5))  # fmt: skip
+    assert SearchCost.of_even_rows(4000, 256) == SearchCost(call_us=40.0, posting_us=0.5)
+    ((index, queries),) = built
+    assert (index.n_docs, index.list_lengths.sum()) == (1000, 64_000)
+    assert sorted(set(queries.nnz_per_row)) == [16, 128]
+    frequencies = index.list_lengths / 1000
+    assert 256 * (frequencies @ frequencies) / frequencies.sum() ** 2 < 1.01
+
+
+@pytest.mark.parametrize(("n_docs", "dim", "message"), [(0, 64, "n_docs: .* at least 1; got 0"), (9, 8, "dim: .* 16")])
+def test_rows_that_cannot_be_made_are_refused(n_docs, dim, message):
+    with pytest.raises(ConfigError, match=message):
+        SearchCost.of_even_rows(n_docs, dim)

@@ -22,9 +22,10 @@ def n_trained(monkeypatch):
 
 
 def test_a_model_is_trained_once(tmp_path, images, n_trained):
+    assert not ModelStore(tmp_path / "a" / "store").encoder_folder(images, CONFIG, TRAINING).exists()
     first, again = (ModelStore(tmp_path / "a" / "store").encoder(images, CONFIG, TRAINING) for _ in range(2))
     assert n_trained() == 1
-    assert first.folder == again.folder
+    assert first.folder == again.folder == ModelStore(tmp_path / "a" / "store").encoder_folder(images, CONFIG, TRAINING)
     assert first.encoder.fingerprint == again.encoder.fingerprint
     assert first.metrics["settings"]["steps"] == 6
     assert [path.name for path in (tmp_path / "a" / "store").iterdir()] == [first.folder.name]

@@ -14,9 +14,9 @@ from gossamer.cli.options import (
     ClassesOption,
     DeviceOption,
     JsonOption,
-    LabelColumnOption,
     OverwriteOption,
     SkipUnreadableOption,
+    setting,
 )
 from gossamer.cli.printing import print_record
 from gossamer.cli.progress import ProgressBars
@@ -59,10 +59,19 @@ def encode(
             show_default=False,
         ),
     ] = None,
-    label_column: LabelColumnOption = "1",
+    label_column: Annotated[
+        str | None,
+        setting("--label-column", "Column of the label in these lists: a number (0 is the path) or a name.", "1"),
+    ] = None,
     classes: ClassesOption = None,
     skip_unreadable: SkipUnreadableOption = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Images encoded at a time.")] = 512,
+    batch_size: Annotated[int | None, setting("--batch-size", "Images encoded at a time.", 512)] = None,
+    precision: Annotated[
+        str | None,
+        setting(
+            "--precision", "float32, or bf16: images in mixed precision; queries and documents in the same.", "float32"
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -71,11 +80,17 @@ def encode(
     from gossamer.learning.pretrained import SPARSIFIER, read_kind
 
     if read_kind(model) == SPARSIFIER:
-        if classes is not None or skip_unreadable or len(labels or ()) > 1:
-            raise ArgumentError(
-                "options: expected --labels once, and neither --classes nor --skip-unreadable, of which images are "
-                f"chosen; {model} takes dense embeddings"
-            )
+        for_images = {
+            "--label-column": label_column is not None,
+            "--classes": classes is not None,
+            "--skip-unreadable": skip_unreadable,
+            "--batch-size": batch_size is not None,
+            "--precision": precision is not None,
+            "a second --labels": len(labels or ()) > 1,
+        }
+        given = [option for option, is_given in for_images.items() if is_given]
+        if given:
+            raise ArgumentError(f"{given[0]}: expected a model of images with it; {model} takes dense embeddings")
         record = _sparsify(model, data, out, labels=labels, device=device, overwrite=overwrite)
     else:
         record = _encode_images(
@@ -83,10 +98,11 @@ def encode(
             data,
             out,
             labels=labels,
-            label_column=label_column,
+            label_column="1" if label_column is None else label_column,
             classes=classes,
             skip_unreadable=skip_unreadable,
-            batch_size=batch_size,
+            batch_size=512 if batch_size is None else batch_size,
+            precision="float32" if precision is None else precision,
             device=device,
             overwrite=overwrite,
         )
@@ -131,6 +147,7 @@ def _encode_images(
     classes: Path | None,
     skip_unreadable: bool,
     batch_size: int,
+    precision: str,
     device: str,
     overwrite: bool,
 ) -> dict[str, Any]:
@@ -149,14 +166,18 @@ def _encode_images(
             skip_unreadable=skip_unreadable,
             on_progress=partial(progress, "read images"),
         )
-        report = partial(progress, "encode")
         catalog = dataclasses.replace(images.catalog, fingerprint=encoder.fingerprint)
+        report = partial(progress, "encode")
         if encoder.is_sparse:
-            rows = encode_sparse(encoder, images.pixels, batch_size=batch_size, device=device, on_progress=report)
+            rows = encode_sparse(
+                encoder, images.pixels, batch_size=batch_size, device=device, precision=precision, on_progress=report
+            )
             write_sparse(out, rows, catalog, overwrite=overwrite)
             nnz_per_row = rows.nnz / len(rows)
         else:
-            dense = encode_dense(encoder, images.pixels, batch_size=batch_size, device=device, on_progress=report)
+            dense = encode_dense(
+                encoder, images.pixels, batch_size=batch_size, device=device, precision=precision, on_progress=report
+            )
             write_dense(out, dense, catalog, overwrite=overwrite)
             nnz_per_row = encoder.config.dim
     return {

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gossamer.cli.budget import NDocsOption, QueryUsOption, read_budget
 from gossamer.cli.options import DeviceOption, JsonOption, OverwriteOption, setting
 from gossamer.cli.printing import print_record
 from gossamer.datasets.embedding_files import read_dense
@@ -29,6 +30,12 @@ def fit(
     flops_per_document: Annotated[
         float | None, setting("--flops-per-document", "What searching rows like these may cost.", 1.0)
     ] = None,
+    nnz_per_row: Annotated[
+        float | None,
+        setting("--nnz-per-row", "Nonzeros of a row, on average, instead of FLOPs per document.", "none"),
+    ] = None,
+    query_us: QueryUsOption = None,
+    n_docs: NDocsOption = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -55,9 +62,13 @@ def fit(
     from gossamer.learning.sparsifier import Sparsifier
 
     check_output(out, overwrite=overwrite, marker=CONFIG)
+    dim = Sparsifier().dim if dim is None else dim
+    budget = read_budget(
+        flops_per_document=flops_per_document, nnz_per_row=nnz_per_row, query_us=query_us, n_docs=n_docs, dim=dim
+    )
     rows, _ = read_dense(dense)
     given = {
-        "flops_per_document": flops_per_document,
+        "flops_per_document": None if budget is None else budget.even_flops_per_document(dim),
         "dim": dim,
         "activation": activation,
         "objective": objective,

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from gossamer.cli.budget import NDocsOption, QueryUsOption, read_budget
 from gossamer.cli.options import (
     ClassesOption,
     DataArgument,
@@ -29,7 +30,7 @@ from gossamer.cli.progress import ProgressBars
 from gossamer.errors import ConfigError
 from gossamer.files import check_output
 
-DENSE_ACTIVATION, NO_REGULARIZER = "none", "none"
+DENSE_ACTIVATION, NO_REGULARIZER, TOP_K = "none", "none", "top-k"
 DENSE_DIM = 128
 
 # The names are the library's; a test compares them, since importing them here would load torch.
@@ -66,7 +67,12 @@ def train(
     activation: Annotated[str | None, setting("--activation", ACTIVATION_HELP, "relu")] = None,
     theta: Annotated[float | None, setting("--theta", "Threshold, of activations that have one.", 1.0)] = None,
     nnz_per_row: Annotated[
-        int | None, setting("--nnz-per-row", "Entries that top-k keeps; for it alone.", "none")
+        float | None,
+        setting(
+            "--nnz-per-row",
+            "Nonzeros of an embedding, on average, instead of FLOPs per document; with top-k: the entries it keeps.",
+            "none",
+        ),
     ] = None,
     loss: Annotated[str | None, setting("--loss", LOSS_HELP, "arcface")] = None,
     margin: Annotated[float | None, setting("--margin", "Margin of the loss, as in its paper.", "the loss's")] = None,
@@ -91,6 +97,8 @@ def train(
             "1.0; none with a preset",
         ),
     ] = None,
+    query_us: QueryUsOption = None,
+    n_docs: NDocsOption = None,
     ramp_start: Annotated[
         float | None, setting("--ramp-start", "Share of the steps after which the weight grows.", 0.2)
     ] = None,
@@ -157,7 +165,6 @@ def train(
 ) -> None:
     """Learn an encoder from labeled images, with sparse embeddings that are cheap to search."""
     from gossamer.datasets.images import ImageCollection
-    from gossamer.learning.budget import FlopsBudget
     from gossamer.learning.encoder import EncoderConfig
     from gossamer.learning.pretrained import CONFIG
     from gossamer.learning.training import (
@@ -172,11 +179,16 @@ def train(
     check_output(out, overwrite=overwrite, marker=CONFIG)
     checkpoints = out.absolute().parent / f".{out.name}.checkpoints"
     if activation == DENSE_ACTIVATION:
-        for flag, value in (("--flops-per-document", flops_per_document), ("--weight", weight)):
+        for flag, value in (
+            ("--flops-per-document", flops_per_document),
+            ("--nnz-per-row", nnz_per_row),
+            ("--query-us", query_us),
+            ("--weight", weight),
+        ):
             if value is not None and (regularizer in (None, NO_REGULARIZER) or flag != "--weight"):
                 raise ConfigError(f"{flag}: expected a sparse model with it, or none of it; got --activation none")
         regularizer = NO_REGULARIZER if regularizer is None else regularizer
-        dim = DENSE_DIM if dim is None else dim
+        dim = DENSE_DIM if dim is None and preset is None else dim
     base = Preset(encoder=EncoderConfig(), training=TrainingConfig()) if preset is None else find_preset(preset)
     if preset is not None and channels is None:
         channels = base.encoder.channels
@@ -188,7 +200,7 @@ def train(
             dim=dim,
             activation=activation,
             theta=theta,
-            nnz_per_row=nnz_per_row,
+            nnz_per_row=_kept_entries(nnz_per_row) if activation == TOP_K else None,
         ),
     )
     settings = _given(
@@ -211,9 +223,16 @@ def train(
         learning_rate=learning_rate,
         seed=seed,
     )
-    if flops_per_document is not None:
+    budget = read_budget(
+        flops_per_document=flops_per_document,
+        nnz_per_row=None if activation == TOP_K else nnz_per_row,
+        query_us=query_us,
+        n_docs=n_docs,
+        dim=encoder_config.dim,
+    )
+    if budget is not None:
         # A preset's weight is for no budget: one that is asked for finds its own.
-        settings |= {"weight": weight, "budget": FlopsBudget(flops_per_document=flops_per_document)}
+        settings |= {"weight": weight, "budget": budget}
     if augmentation is not None:
         settings["augmentation"] = (base.training.augmentation or AffineAugmentation()) if augmentation else None
     training_config = dataclasses.replace(base.training, device=device, **settings)
@@ -262,6 +281,13 @@ def train(
         "fingerprint": trained.encoder.fingerprint,
     }
     print_record(record, as_json=as_json)
+
+
+def _kept_entries(nnz_per_row: float | None) -> int | None:
+    """Return how many entries top-k keeps."""
+    if nnz_per_row is None or nnz_per_row.is_integer():
+        return None if nnz_per_row is None else int(nnz_per_row)
+    raise ConfigError(f"--nnz-per-row: expected a whole number with --activation top-k; got {nnz_per_row:g}")
 
 
 def _given(**settings: object) -> dict[str, Any]:

@@ -9,14 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gossamer.embeddings import as_embeddings
-from gossamer.errors import DataError
+from gossamer.embeddings import SparseEmbeddings, as_embeddings
+from gossamer.errors import ConfigError, DataError
 from gossamer.learning.budget import FlopsBudget
 from gossamer.learning.regularizers import unbiased_flops
 
 if TYPE_CHECKING:
     from gossamer.embeddings import SparseRows
     from gossamer.index import InvertedIndex
+
+_MOST_DOCS = 1 << 18  # four windows: a second to build
+_N_QUERIES = 64  # of each length
 
 
 def measured_cost(
@@ -127,6 +130,49 @@ class SearchCost:
             raise DataError("queries: expected some that touch more postings and take longer; got none")
         return cls(call_us=float(microseconds.mean() - slope * postings.mean()), posting_us=slope)
 
+    @classmethod
+    def of_even_rows(cls, n_docs: int, dim: int) -> SearchCost:
+        """Measure the line on this machine, before there are embeddings: on an index of random ones.
+
+        Their entries are positive and spread evenly over the dimensions, as training makes them, and nothing
+        can be pruned: they are scanned. Embeddings of which a plan can prune postings take less time.
+
+        Parameters
+        ----------
+        n_docs : int
+            How many documents will be searched. Of more than 262,144, so many are built, which takes a second
+            or two, and what a search takes that touches nothing grows with the rest.
+        dim : int
+            Dimensions of an embedding, at least 16.
+
+        Raises
+        ------
+        ConfigError
+            If a number is out of its range.
+        """
+        from gossamer.index import InvertedIndex
+
+        for name, value, lowest in (("n_docs", n_docs, 1), ("dim", dim, 16)):
+            if type(value) is not int or value < lowest:
+                raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
+        rng = np.random.default_rng(0)
+        n_built = min(n_docs, _MOST_DOCS)
+        documents = _even_rows([min(64, dim // 4)] * n_built, dim, rng)
+        queries = _even_rows([n for n in (min(16, dim // 8), min(256, dim // 2)) for _ in range(_N_QUERIES)], dim, rng)
+        index = InvertedIndex.build(documents, plan="scan", sample_queries=queries)
+        line = cls.of(index, queries)
+        return cls(call_us=line.call_us * n_docs / n_built, posting_us=line.posting_us)
+
     def __call__(self, postings: float) -> float:
         """Return the microseconds of a query that touches so many postings."""
         return self.call_us + self.posting_us * postings
+
+
+def _even_rows(counts: list[int], dim: int, rng: np.random.Generator) -> SparseEmbeddings:
+    """Return random rows of so many nonzeros each, one in each of as many equal stretches of the dimensions."""
+    nnz_per_row = np.array(counts)
+    indptr = np.append(0, np.cumsum(nnz_per_row))
+    stretch = np.repeat(dim // nnz_per_row, nnz_per_row)
+    place = np.arange(indptr[-1]) - np.repeat(indptr[:-1], nnz_per_row)
+    dims = (place * stretch + rng.integers(0, stretch)).astype(np.int32)
+    return SparseEmbeddings(indptr, dims, rng.uniform(0.5, 1.0, len(dims)).astype(np.float32), dim=dim)

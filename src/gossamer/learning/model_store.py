@@ -68,8 +68,7 @@ class ModelStore:
 
         Parameters and errors are those of `train_encoder`, and of reading a model folder.
         """
-        settings = {**run_settings(config, training), "device": None}  # wherever it was trained
-        folder = self._place("encoder", identity(settings, images, None))
+        folder = self.encoder_folder(images, config, training)
         if not (folder / METRICS).exists():
             checkpoints = folder.with_suffix(".checkpoints")
             trained = train_encoder(
@@ -107,6 +106,11 @@ class ModelStore:
             trained.encoder.save_pretrained(folder, metrics=trained.metrics)
         return StoredEncoder(Encoder.from_pretrained(folder), read_metrics(folder), folder)
 
+    def encoder_folder(self, images: LabeledImages, config: EncoderConfig, training: TrainingConfig) -> Path:
+        """Return the folder that `encoder` keeps this one in, whether or not it is there yet."""
+        settings = {**run_settings(config, training), "device": None}  # wherever it was trained
+        return self._place("encoder", identity(settings, images, None))
+
     def sparsifier(
         self, dense: AnyArray, sparsifier: Sparsifier, *, labels: AnyArray | None = None
     ) -> StoredSparsifier:
@@ -114,13 +118,17 @@ class ModelStore:
 
         Parameters and errors are those of `Sparsifier.fit`, and of reading a model folder.
         """
-        digests = [None if rows is None else _digest(rows) for rows in (dense, labels)]
-        params = {**sparsifier.get_params(), "progress": None, "device": None}
-        folder = self._place("sparsifier", {**params, "rows": digests, "gossamer": gossamer.__version__})
+        folder = self.sparsifier_folder(dense, sparsifier, labels=labels)
         if not (folder / METRICS).exists():
             sparsifier.fit(dense, labels).save_pretrained(folder)
         stored = type(sparsifier).from_pretrained(folder)
         return StoredSparsifier(stored, stored.metrics_, folder)
+
+    def sparsifier_folder(self, dense: AnyArray, sparsifier: Sparsifier, *, labels: AnyArray | None = None) -> Path:
+        """Return the folder that `sparsifier` keeps this one in, whether or not it is there yet."""
+        digests = [None if rows is None else _digest(rows) for rows in (dense, labels)]
+        params = {**sparsifier.get_params(), "progress": None, "device": None}
+        return self._place("sparsifier", {**params, "rows": digests, "gossamer": gossamer.__version__})
 
     def _place(self, kind: str, what: dict[str, Any]) -> Path:
         """Return the folder of the model that is made so."""

@@ -115,8 +115,8 @@ class ImageSettings:
         if method is None:
             return TrainingConfig(**settings, regularizer="none")
         if method.name == HASH_TABLE:
-            rows = {"rows_per_class": _HASH_ROWS_PER_CLASS, **settings}
-            return TrainingConfig(**rows, regularizer="none")
+            rows = method.settings.get("rows_per_class", settings.get("rows_per_class", _HASH_ROWS_PER_CLASS))
+            return TrainingConfig(**{**settings, "rows_per_class": rows}, regularizer="none")
         own = {key: method.settings[key] for key in ("flops_per_document", "nnz_per_row") if key in method.settings}
         if len(own) + ("weight" in method.settings) != 1:
             raise ConfigError("sparse: expected exactly one of flops_per_document, nnz_per_row and weight")

@@ -60,7 +60,10 @@ _BUDGETS = {"flops_per_document": float, "nnz_per_row": float, "weight": float}
 TRAINED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
     {
         SPARSE: ({"regularizer": str, **_BUDGETS, "min_score": float}, ["regularizer"]),
-        HASH_TABLE: ({"dim": int, "n_active": int, "collision_weight": float}, ["dim", "n_active"]),
+        HASH_TABLE: (
+            {"dim": int, "n_active": int, "collision_weight": float, "rows_per_class": int},
+            ["dim", "n_active"],
+        ),
     }
 )
 """The same methods in a study of images, which trains their encoders; the first of the settings says so."""
@@ -92,7 +95,7 @@ class MethodConfig:
         ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also ``min_score``
         of ``sparse``, and of ``hash-table`` ``n_active``, the ones of a code. In a study of images, how the encoder
         is trained instead: of ``sparse`` the ``regularizer`` and either ``flops_per_document``, ``nnz_per_row`` or
-        ``weight``; of ``hash-table`` ``dim`` and ``collision_weight``. Of ``sparsifier`` parameters of its class,
+        ``weight``; of ``hash-table`` ``dim``, ``collision_weight`` and ``rows_per_class``, of a batch. Of ``sparsifier`` parameters of its class,
         ``flops_per_document`` among them, and ``min_score``.
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it

@@ -14,6 +14,11 @@ def test_an_even_share_of_rows_costs_the_target():
     assert 400 * FlopsBudget(nnz_per_row=20.0).share(400) == pytest.approx(20.0)
 
 
+def test_nonzeros_are_flops_of_even_rows():
+    assert FlopsBudget(nnz_per_row=20.0).even_flops_per_document(400) == pytest.approx(1.0)
+    assert FlopsBudget(flops_per_document=0.3).even_flops_per_document(400) == 0.3
+
+
 @pytest.mark.parametrize("microseconds", [20.0, 55.5, 4000.0])
 def test_microseconds_become_flops_by_any_cost_function(microseconds):
     def cost(postings):

@@ -1,4 +1,4 @@
-"""Runs that are stopped, by a kill or by Ctrl-C, and go on.
+"""Runs that are stopped, by a kill, by Ctrl-C or by SIGTERM, and go on.
 
 Run as a program, this file trains, with checkpoints in a folder, and kills itself in the eleventh step.
 """
@@ -106,16 +106,18 @@ def test_a_run_that_fails_twice_ends_with_the_same_bits(whole, tmp_path, every):
     assert_equal_runs(resumed, whole)
 
 
-@pytest.mark.parametrize(("at", "kept"), [(1, 1), (10, 10)])
-def test_ctrl_c_ends_the_step_writes_a_checkpoint_and_says_how_to_go_on(whole, tmp_path, at, kept):
-    handler = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize(
+    ("number", "at", "kept"), [(signal.SIGINT, 1, 1), (signal.SIGINT, 10, 10), (signal.SIGTERM, 10, 10)]
+)
+def test_an_interrupt_ends_the_step_writes_a_checkpoint_and_says_how_to_go_on(whole, tmp_path, number, at, kept):
+    handlers = [signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt) as stop:
-        train(tmp_path / "kept", number=signal.SIGINT, at=at)
+        train(tmp_path / "kept", number=number, at=at)
     assert str(stop.value) == (
         f"interrupted: {kept} of 24 steps are kept in {tmp_path / 'kept'}; "
         "go on by the same call with --resume (resume=True)"
     )
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert [signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM)] == handlers
     resumed, n_steps = train(tmp_path / "kept", resume=True)
     assert n_steps == 24 - kept
     assert_equal_runs(resumed, whole)
@@ -158,11 +160,10 @@ def test_a_checkpoint_holds_how_long_dimensions_have_been_idle(tmp_path):
     assert (len(idle), idle.max() >= 8) == (32, True)
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path):
-    backbone = Stopping(signal.SIGINT, 6)
-    backbone.layers[0].register_forward_hook(
-        lambda *_: os.kill(os.getpid(), signal.SIGINT) if backbone.n_steps == 6 else None
-    )
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path, number):
+    backbone = Stopping(number, 6)
+    backbone.layers[0].register_forward_hook(lambda *_: os.kill(os.getpid(), number) if backbone.n_steps == 6 else None)
     with pytest.raises(KeyboardInterrupt):
         train_encoder(
             pictures(0), ENCODER, RUN, backbone=backbone, checkpoint_dir=tmp_path / "kept", checkpoint_every=4

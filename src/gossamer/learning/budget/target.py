@@ -98,6 +98,16 @@ class FlopsBudget:
             raise ConfigError(f"budget: expected at most dim = {dim} {self.unit}; got {self.target:g}")
         return self.target / dim if self.counts_nonzeros else math.sqrt(self.target / dim)
 
+    def even_flops_per_document(self, dim: int) -> float:
+        """Return the FLOPs per document of rows that meet the target, all dimensions used by as many of them.
+
+        Raises
+        ------
+        ConfigError
+            If more nonzeros than ``dim`` are the target.
+        """
+        return dim * self.share(dim) ** 2 if self.counts_nonzeros else self.target
+
     def is_met_by(self, cost: float) -> bool:
         """Return whether a cost is at most a tenth above or below the target."""
         return abs(cost / self.target - 1) <= TOLERANCE

@@ -1,4 +1,4 @@
-"""Stop and go on: checkpoints of a run, and Ctrl-C that writes one."""
+"""Stop and go on: checkpoints of a run, and Ctrl-C or SIGTERM that writes one."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gossamer.datasets.images import LabeledImages
 
 _HASHED_IMAGES = 8192
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CHECKPOINT = re.compile(r"step-(\d{9,})")
 # A kill while writing leaves a hidden part, named as `gossamer.files.replaced_folder` does.
 _PART = re.compile(r"\.step-\d{9,}\.[0-9a-f]{8}\.(partial|old)")
@@ -50,25 +51,31 @@ class SafeCheckpointIO(CheckpointIO):
 
 
 class Interrupts:
-    """Note the first Ctrl-C within a ``with`` block, and raise KeyboardInterrupt at the second.
+    """Note the first Ctrl-C or SIGTERM within a ``with`` block, and raise KeyboardInterrupt at the second.
 
-    In a thread other than the main one, which gets no signals, nothing is noted.
+    SIGTERM is what batch systems and service managers send before they kill. In a thread other than the main
+    one, which gets no signals, nothing is noted.
     """
 
     def __init__(self) -> None:
         self.has_come = False
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._is_heard = threading.current_thread() is threading.main_thread()
-        if self._is_heard:
-            self._handler = signal.signal(signal.SIGINT, self._note)
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._is_heard:
-            signal.signal(signal.SIGINT, self._handler)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def take_sigterm(self) -> None:
+        """Take SIGTERM back from Lightning, which ends at once, and calls other ranks in a signal handler."""
+        if self._handlers:
+            signal.signal(signal.SIGTERM, self._note)
 
     def _note(self, *_: Any) -> None:
         if self.has_come:
@@ -77,7 +84,7 @@ class Interrupts:
 
 
 class Checkpoints(Callback):
-    """Write the state of a run every so many steps, and when Ctrl-C asks for its end.
+    """Write the state of a run every so many steps, and when Ctrl-C or SIGTERM asks for its end.
 
     It is written before a step begins, when all that belongs to the steps before, validation included,
     is done. Only the newest is kept.
@@ -111,7 +118,7 @@ class Checkpoints(Callback):
     Attributes
     ----------
     interrupts : Interrupts
-        Whether Ctrl-C was pressed; to be entered around the training.
+        Whether Ctrl-C was pressed or SIGTERM sent; to be entered around the training.
     resumed : Path or None
         The checkpoint to go on from.
     seconds_before : float
@@ -132,11 +139,12 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, task: LightningModule) -> None:  # noqa: ARG002
         """Delete what another run left: now that this one has all that it needs."""
+        self.interrupts.take_sigterm()
         if self.resumed is None and trainer.is_global_zero:
             remove_checkpoints(self._folder)
 
     def on_train_batch_start(self, trainer: Trainer, task: LightningModule, *_: Any) -> None:  # noqa: ARG002
-        """Write a checkpoint if it is time, and stop if Ctrl-C was pressed."""
+        """Write a checkpoint if it is time, and stop if an interrupt has come, to any rank."""
         step = trainer.global_step
         is_stopped = self.interrupts.has_come
         if trainer.world_size > 1:  # all ranks stop before the same step

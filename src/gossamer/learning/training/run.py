@@ -79,8 +79,8 @@ def train_encoder(
     that cannot be met, rows that became all zero.
 
     With checkpoints, a run that was killed goes on where the last one was written, and ends with the same
-    weights, bit for bit, as one that was not (on the same machine). Ctrl-C lets the step at work end,
-    writes one and raises KeyboardInterrupt; a second one stops at once.
+    weights, bit for bit, as one that was not (on the same machine). Ctrl-C or SIGTERM lets the step at work
+    end, writes one and raises KeyboardInterrupt; a second one stops at once.
 
     Parameters
     ----------
