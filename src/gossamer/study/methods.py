@@ -95,8 +95,8 @@ class MethodConfig:
         ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also ``min_score``
         of ``sparse``, and of ``hash-table`` ``n_active``, the ones of a code. In a study of images, how the encoder
         is trained instead: of ``sparse`` the ``regularizer`` and either ``flops_per_document``, ``nnz_per_row`` or
-        ``weight``; of ``hash-table`` ``dim``, ``collision_weight`` and ``rows_per_class``, of a batch. Of ``sparsifier`` parameters of its class,
-        ``flops_per_document`` among them, and ``min_score``.
+        ``weight``; of ``hash-table`` ``dim``, ``collision_weight`` and ``rows_per_class``, of a batch. Of
+        ``sparsifier`` parameters of its class, ``flops_per_document`` among them, and ``min_score``.
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it
         finds in order, and takes no number.
