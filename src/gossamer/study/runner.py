@@ -75,7 +75,7 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
     on_progress = on_progress or _no_progress
     vectors = read_vectors(config)
     settings = {**config.as_json(), "digest": vectors.digest, "files": _digests(config)}
-    records = _open_folder(out, settings)
+    records = open_folder(out, settings)
     n_resumed, is_rehearsed = len(records), False
     for seed in config.seeds:
         for n_distractors in config.n_distractors or (0,):
@@ -85,9 +85,9 @@ def run_study(config: StudyConfig, out: Path, *, on_progress: OnProgress | None 
                 if not is_rehearsed:
                     _rehearse(config, task, seed)
                     is_rehearsed = True
-                shared = {**_circumstances(), "protocol": config.protocol, "data": vectors.digest, **place}
+                shared = {**circumstances(), "protocol": config.protocol, "data": vectors.digest, **place}
                 records += [{**shared, **record} for record in _measure(config, task, seed, on_progress)]
-                _write_records(out / RECORDS, records)
+                write_records(out / RECORDS, records)
     write_summary(out, records)
     return StudyOutcome(records=records, n_resumed=n_resumed)
 
@@ -103,8 +103,16 @@ def _digests(config: StudyConfig) -> dict[str, str | None]:
     return digests
 
 
-def _open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records that are there; make the folder if there is none."""
+def open_folder(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the records that a study's folder holds; make it, with its settings, if it is not there.
+
+    Raises
+    ------
+    OutputExistsError
+        If it is there and holds a study with other settings, or none.
+    FormatError
+        If its records are damaged.
+    """
     if not out.exists():
         out.mkdir()
         with replaced_file(out / SETTINGS) as partial:
@@ -138,7 +146,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             prepared = prepare(method, task.rows, seed=seed)
             built[method.label] = _built(prepared, task.k), prepared.queries
         except Exception as error:  # whatever a library raises, the other methods go on
-            errors[method.label] = _reason(error)
+            errors[method.label] = reason(error)
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
     n_queries = len(task.rows.queries)
     batch_size = min(config.batch_size, n_queries)
@@ -149,7 +157,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             rounds=config.rounds,
             batch_size=size,
             on_progress=partial(on_progress, f"{stage}, seed {seed}"),
-            on_error=lambda label, error: errors.update({label: _reason(error)}),
+            on_error=lambda label, error: errors.update({label: reason(error)}),
         )
         for stage, size in (("search one by one", 1), ("search in batches", batch_size))
     ]
@@ -168,10 +176,11 @@ def _outcome(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> di
     try:
         return {"status": "done", **_figures(built, alone, in_batches, task=task)}
     except Exception as error:  # lists that cannot be judged are this method's own
-        return {"status": "failed", "error": _reason(error)}
+        return {"status": "failed", "error": reason(error)}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what a record says of a failure: the kind of error, and its sentence."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -225,7 +234,8 @@ def _with_speed_up(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _circumstances() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
+    """Return what every record says of the machine, the versions and the day."""
     return {
         "gossamer": gossamer.__version__,
         "python": platform.python_version(),
@@ -245,7 +255,8 @@ def _cpu_model() -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def _write_records(path: Path, records: list[dict[str, Any]]) -> None:
+def write_records(path: Path, records: list[dict[str, Any]]) -> None:
+    """Write all records, a line of JSON each, in place of those that are there."""
     with replaced_file(path) as partial:
         partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
