@@ -11,6 +11,8 @@ from gossamer.arrays import DoubleArray, FloatArray
 from gossamer.learning.calibration import meet_cost
 from gossamer.learning.two_towers.network import TwoTowersNetwork
 
+_CLOSE_ENOUGH = 1.01  # of the budget: what items alone meet so nearly, users need not give up anything for
+
 
 def towers_cost(users: FloatArray, items: FloatArray) -> float:
     r"""Return the FLOPs per item of codes, shapes (n, dim) and (m, dim): :math:`\sum_j p_j^{user} p_j^{item}`."""
@@ -21,47 +23,44 @@ def towers_cost(users: FloatArray, items: FloatArray) -> float:
 def calibrate_towers(
     network: TwoTowersNetwork, users: FloatArray, items: FloatArray, *, flops_per_item: float
 ) -> float:
-    r"""Set the thresholds of both heads so that users cost F against items; return what they cost.
+    r"""Set the thresholds of the towers so that users cost F against items; return what they cost.
 
-    In each tower, a dimension's threshold is the quantile of its magnitudes, so that it is nonzero in an equal share
-    of the rows. Items give up half of what is too much, as factors go: from a cost C of whole codes to
-    :math:`\sqrt{C F}`; users the rest.
+    A dimension's threshold is the quantile of its magnitudes, so that all are nonzero in an equal share of the rows.
+    Items are taken as long as they are, so that most is dropped of those that score little anyway, and they alone
+    give up entries: only where no more than the largest entry of each item is left, users do. (Measured on
+    MovieLens-small, interactions held out of the training part, from 6.8 to 1.96 FLOPs per item: nDCG@20 0.198 to 0.196
+    so, 0.182 if both give up half, 0.170 if users alone do; and 0.132 if items were dropped from at length 1.)
 
     Parameters
     ----------
     network : TwoTowersNetwork
-        Sparse; its heads' ``thresholds`` are replaced, in place.
+        Sparse; its ``item_thresholds``, and the ``thresholds`` of its ``user_head``, are replaced, in place.
     users, items : arrays, shapes (n, dim) and (m, dim), float32
-        Codes of length 1 of all users and items, or of many, from which nothing is dropped.
+        Codes of all users and items, or of many, from which nothing is dropped.
     flops_per_item : float
         F. Where whole codes cost less, nothing is dropped and the cost is below it.
     """
     users, items = np.abs(users), np.abs(items)
-    whole_users, whole = _frequencies(users, None), towers_cost(users, items)
-    between = math.sqrt(max(whole, flops_per_item) * flops_per_item)
-    dim = users.shape[1]
+    whole_users, share = _frequencies(users), math.sqrt(flops_per_item / users.shape[1])
 
     def items_cost(thresholds: FloatArray) -> float:
         return float(whole_users @ _frequencies(items, thresholds))
 
-    of_items = meet_cost(
-        np.sort(items, axis=0), items_cost, target=between, first_share=math.sqrt(min(1.0, between / dim))
-    )
+    of_items = meet_cost(np.sort(items, axis=0), items_cost, target=flops_per_item, first_share=share)
     item_frequencies = _frequencies(items, of_items.thresholds)
 
     def users_cost(thresholds: FloatArray) -> float:
         return float(_frequencies(users, thresholds) @ item_frequencies)
 
-    of_users = meet_cost(
-        np.sort(users, axis=0), users_cost, target=flops_per_item, first_share=math.sqrt(flops_per_item / dim)
-    )
-    for head, found in ((network.item_head, of_items), (network.user_head, of_users)):
-        head.thresholds.copy_(torch.from_numpy(found.thresholds))
+    target = max(flops_per_item, min(of_items.cost, _CLOSE_ENOUGH * flops_per_item))
+    of_users = meet_cost(np.sort(users, axis=0), users_cost, target=target, first_share=share)
+    network.item_thresholds.copy_(torch.from_numpy(of_items.thresholds))
+    network.user_head.thresholds.copy_(torch.from_numpy(of_users.thresholds))
     return of_users.cost
 
 
-def _frequencies(magnitudes: FloatArray, thresholds: FloatArray | None) -> DoubleArray:
-    """Return the share of rows that keep each entry, as `SparseHead` keeps them; of whole rows without thresholds."""
+def _frequencies(magnitudes: FloatArray, thresholds: FloatArray | None = None) -> DoubleArray:
+    """Return the share of rows that keep each entry, as the network keeps them; of whole rows without thresholds."""
     is_kept = magnitudes > 0
     if thresholds is not None:
         is_kept &= (magnitudes > thresholds) | (magnitudes == magnitudes.max(axis=1, keepdims=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from gossamer.errors import ConfigError
 from gossamer.learning.activations import ACTIVATIONS
@@ -91,14 +92,12 @@ class TwoTowersConfig:
                 "flops_per_item: expected a number if and only if codes are sparse; "
                 f"got {self.flops_per_item!r} and activation {self.activation!r}"
             )
-        if self.flops_per_item is not None and not (
-            isinstance(self.flops_per_item, int | float) and 0 < self.flops_per_item <= self.dim
-        ):
-            raise ConfigError(
-                f"flops_per_item: expected a number above 0 and at most dim = {self.dim}; got {self.flops_per_item!r}"
-            )
-        if not (isinstance(self.hidden_share, int | float) and 0 <= self.hidden_share < 1):
-            raise ConfigError(f"hidden_share: expected at least 0 and below 1; got {self.hidden_share!r}")
+        flops: Any = self.flops_per_item  # as a file may have it
+        hidden: Any = self.hidden_share
+        if flops is not None and not (isinstance(flops, int | float) and 0 < flops <= self.dim):
+            raise ConfigError(f"flops_per_item: expected a number above 0 and at most dim = {self.dim}; got {flops!r}")
+        if not (isinstance(hidden, int | float) and 0 <= hidden < 1):
+            raise ConfigError(f"hidden_share: expected at least 0 and below 1; got {hidden!r}")
         if not isinstance(self.device, str):
             raise ConfigError(f"device: expected auto, cpu, cuda or cuda:N; got {self.device!r}")
 

@@ -77,8 +77,7 @@ class TwoTowers:
         with torch.inference_mode():
             for start in range(0, self.config.n_items, _ROWS_PER_BLOCK):
                 items = torch.arange(start, min(start + _ROWS_PER_BLOCK, self.config.n_items))
-                codes = self.network.unit_items(items) * self.network.scales(items)[:, None]
-                blocks.append(SparseEmbeddings.from_torch(codes))
+                blocks.append(SparseEmbeddings.from_torch(self.network.items(items)))
         return _joined(blocks)
 
     @property
@@ -201,9 +200,8 @@ def _meet_budget(towers: TwoTowers, histories: Histories, target: float) -> floa
     """Calibrate towers, say so if that misses the budget, and return what users cost against items."""
     network = towers.network
     users = network.users(*histories.bags(spaced(histories.learnable, most=_MOST_CALIBRATED)))
-    items = spaced(np.arange(towers.config.n_items), most=_MOST_CALIBRATED)
-    unit_items = network.unit_items(torch.from_numpy(items))
-    calibrate_towers(network, users.numpy(), unit_items.numpy(), flops_per_item=_AIM * target)
+    items = network.items(torch.from_numpy(spaced(np.arange(towers.config.n_items), most=_MOST_CALIBRATED)))
+    calibrate_towers(network, users.numpy(), items.numpy(), flops_per_item=_AIM * target)
     users = network.users(*histories.bags(histories.learnable))
     cost = towers_cost(users.numpy(), towers.encode_items().to_dense())
     if abs(cost / target - 1) > TOLERANCE:

@@ -15,9 +15,13 @@ _FIRST_SPREAD = 0.1  # of the features' entries
 class TwoTowersNetwork(nn.Module):
     """Two towers, each with a table of features and a `SparseHead` of its own.
 
+    In evaluation, entries of an item's code that are not above the thresholds of their dimensions are dropped, all but
+    the item's largest, and the others stay as they are: a code made longer would score higher for it. Zero, without
+    effect, until `gossamer.learning.two_towers.calibration.calibrate_towers` sets them.
+
     A user's features are the sum of those of the items that the user has, over the square root of their number: no
     user has weights, so that new users need no training. An item's code has length 1 in the head, where
-    regularizer and calibration see it, and is then as long as its own scale says: popular items may score higher.
+    the regularizer sees it, and is then as long as its own scale says: popular items may score higher.
 
     Parameters
     ----------
@@ -25,11 +29,14 @@ class TwoTowersNetwork(nn.Module):
         Its sizes and activation.
     """
 
+    item_thresholds: Tensor
+
     def __init__(self, config: TwoTowersConfig) -> None:
         super().__init__()
         self.owned_features = nn.EmbeddingBag(config.n_items, config.width, mode="sum")
         self.item_features = nn.Embedding(config.n_items, config.width)
         self.log_scales = nn.Parameter(torch.zeros(config.n_items))
+        self.register_buffer("item_thresholds", torch.zeros(config.dim))
         self.user_head = SparseHead(config.width, config.dim, activation=config.activation)
         self.item_head = SparseHead(config.width, config.dim, activation=config.activation)
         for table in (self.owned_features, self.item_features):
@@ -55,9 +62,20 @@ class TwoTowersNetwork(nn.Module):
         codes: Tensor = self.item_head(self.item_features(items))
         return codes
 
+    def items(self, items: Tensor) -> Tensor:
+        """Return the codes of items as they are searched, shape (m, dim): without what calibration drops."""
+        codes = self.unit_items(items) * self.scales(items)[:, None]
+        return codes * kept_entries(codes, self.item_thresholds)
+
     def scales(self, items: Tensor) -> Tensor:
         """Return the lengths of items' codes, shape (m,), above 0."""
         return self.log_scales[items].exp()
+
+
+def kept_entries(codes: Tensor, thresholds: Tensor) -> Tensor:
+    """Return which entries are above the thresholds of their dimensions, or their row's largest: bool, as codes."""
+    magnitudes = codes.abs()
+    return (magnitudes > thresholds) | (magnitudes == magnitudes.amax(dim=1, keepdim=True))
 
 
 def sampled_softmax(scores: Tensor, log_expected: Tensor, is_owned: Tensor, target_users: Tensor) -> Tensor:

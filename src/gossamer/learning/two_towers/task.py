@@ -88,7 +88,7 @@ class TwoTowersTask(LightningModule):
         users, items = self.network.users(batch.items, batch.starts), self.network.unit_items(candidates)
         scores = (users @ items.T) * (self.network.scales(candidates) / self.config.temperature)
         loss = sampled_softmax(scores, self.expected[candidates].log(), batch.is_owned, batch.target_users)
-        total, row = loss, {"step": batch.step + 1, "loss": loss.detach()}
+        total, row = loss, {"loss": float(loss.detach())}
         if self._controller is not None:
             drawn = items[len(batch.targets) :]
             self.item_penalty.observe(users.detach())
@@ -96,7 +96,7 @@ class TwoTowersTask(LightningModule):
             penalty: Tensor = (self.user_penalty(users) + self.item_penalty(drawn)) / 2
             weight = self._weight_at(batch.step, (users, items), loss, penalty)
             total = loss + weight * penalty
-            row |= {"penalty": penalty.detach(), "weight": weight}
+            row |= {"penalty": float(penalty.detach()), "weight": weight}
             self._losses.append(loss.detach())
         if not torch.isfinite(total):
             raise TrainingError(
@@ -104,9 +104,7 @@ class TwoTowersTask(LightningModule):
                 "lower the learning rate"
             )
         if (batch.step + 1) % LOG_EVERY == 0 or batch.step + 1 == self.config.steps:
-            self.history.append(
-                {name: float(value) for name, value in row.items()} | {"step": batch.step + 1} | self._seen
-            )
+            self.history.append({"step": batch.step + 1, **row, **self._seen})
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: TowerBatch, batch_idx: int) -> None:  # noqa: ARG002

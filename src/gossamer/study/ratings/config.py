@@ -66,7 +66,7 @@ class RatingsStudyConfig:
             if model not in MODELS:
                 raise ConfigError(f"models: expected some of {', '.join(MODELS)}; got {model!r}")
         for flops in self.flops_per_item:
-            if not (isinstance(flops, int | float) and 0 < flops < math.inf):
+            if not 0 < flops < math.inf:
                 raise ConfigError(f"flops_per_item: expected finite numbers above 0; got {flops!r}")
         if any(type(seed) is not int or seed < 0 for seed in self.seeds):
             raise ConfigError(f"seeds: expected whole numbers of at least 0; got {list(self.seeds)}")

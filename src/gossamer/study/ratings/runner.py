@@ -34,7 +34,7 @@ from gossamer.study.ratings.config import (
     RatingsStudyConfig,
     read_preferences,
 )
-from gossamer.study.ratings.searchers import UnseenSearcher, UserQueries, item_neighbours, owned_rows, popularity
+from gossamer.study.ratings.searchers import UnseenSearcher, UserQueries, item_neighbours, owned_rows
 from gossamer.study.ratings.summary import write_summary
 from gossamer.study.runner import RECORDS, OnProgress, StudyOutcome, circumstances, open_folder, reason, write_records
 
@@ -207,9 +207,9 @@ def _measure(cells: _Cells, on_progress: OnProgress) -> list[dict[str, Any]]:
         on_progress=partial(on_progress, f"search, seed {cells.seed}"),
         on_error=lambda label, error: errors.update({label: reason(error)}),
     )
-    records = []
+    records: list[dict[str, Any]] = []
     for cell in todo:
-        outcome = {"status": "failed", "error": errors.get(cell.label, "")}
+        outcome: dict[str, Any] = {"status": "failed", "error": errors.get(cell.label, "")}
         if cell.label not in errors:
             outcome = _outcome(cells.split, ready[cell.label], timed[cell.label])
         records.append({"model": cell.model, "label": cell.label, "flops_asked": cell.flops_per_item, **outcome})

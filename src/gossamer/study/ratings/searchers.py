@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from gossamer.arrays import AnyArray, FloatArray, OffsetArray
+from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.results import Searcher, SearchResult, empty_result
 
 _ITEMS_PER_BLOCK = 512
@@ -62,11 +62,6 @@ class UnseenSearcher:
         return unseen
 
 
-def popularity(histories: Sequence[AnyArray], n_items: int) -> FloatArray:
-    """Return how many users have each item, shape (n_items, 1): a code by which everyone finds the same."""
-    return np.bincount(np.concatenate([*histories]), minlength=n_items).astype(np.float32)[:, None]
-
-
 def owned_rows(histories: Sequence[AnyArray], n_items: int) -> sparse.csr_array:
     """Return who has what: shape (n_users, n_items), float32, ones and zeros; items in ascending order."""
     indptr = np.cumsum([0, *(len(own) for own in histories)])
@@ -93,8 +88,8 @@ def item_neighbours(owned: sparse.csr_array, *, n_neighbours: int) -> sparse.csr
         Row i: the similarities of item i's neighbors, i itself left out.
     """
     counts = np.maximum(owned.sum(axis=0), 1.0)
-    columns = sparse.csr_array(owned @ sparse.diags_array(1 / np.sqrt(counts)), dtype=np.float32)
-    rows = sparse.csr_array(columns.T)
+    columns = (owned @ sparse.diags_array(1 / np.sqrt(counts))).tocsr().astype(np.float32)
+    rows = columns.T.tocsr()
     blocks = []
     for start in range(0, rows.shape[0], _ITEMS_PER_BLOCK):
         similar = (rows[start : start + _ITEMS_PER_BLOCK] @ columns).toarray()
@@ -104,4 +99,5 @@ def item_neighbours(owned: sparse.csr_array, *, n_neighbours: int) -> sparse.csr
             others = np.argpartition(-similar, n_neighbours, axis=1)[:, n_neighbours:]
             np.put_along_axis(similar, others, 0, axis=1)
         blocks.append(sparse.csr_array(similar))
-    return sparse.csr_array(sparse.vstack(blocks, format="csr"), dtype=np.float32)
+    neighbours: sparse.csr_array = sparse.vstack(blocks, format="csr").astype(np.float32)
+    return neighbours

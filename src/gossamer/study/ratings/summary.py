@@ -84,8 +84,8 @@ def write_summary(out: Path, records: Sequence[dict[str, Any]]) -> None:
     figure = ReportFigure(
         file=FIGURE,
         title="Time against accuracy",
-        caption="Each line is a model, each point one budget of it, a mean over seeds; up and to the left is better. The "
-        "time, on a logarithmic scale, is that of one user on one thread, with leaving out what the user has.",
+        caption="Each line is a model, each point one budget of it, a mean over seeds; up and to the left is better. "
+        "The time, on a logarithmic scale, is that of one user on one thread, with leaving out what the user has.",
     )
     report = Report(
         title="Gossamer: a study of recommendation",
@@ -125,7 +125,7 @@ def _remarks(records: Sequence[dict[str, Any]]) -> str:
     n_rounds = f"{first['rounds']} round{'s' if first['rounds'] > 1 else ''}"
     return (
         f"{first['n_interactions']:,} interactions of {first['n_users']:,} users and {first['n_items']:,} items; asked "
-        f"for {first['n_asked']:,} users, {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}. Times are "
-        f"medians over users of {n_rounds} in which the models took turns, on one thread, one user at a time. Data "
+        f"for {first['n_asked']:,} users, {'seeds' if len(seeds) > 1 else 'seed'} {', '.join(map(str, seeds))}. Times "
+        f"are medians over users of {n_rounds} in which the models took turns, on one thread, one user at a time. Data "
         f"{first['data']}, gossamer {first['gossamer']}, {first['cpu']}, {first['machine']}." + "".join(failures)
     )
