@@ -1,6 +1,7 @@
 # The commands of this project. Each sets up what it needs; nothing is done twice.
 #
 #   make demo    the main job on real images: train, index, search, report (demo/report.html)
+#   make study-ratings    recommendation on MovieLens-small, in GOSSAMER_DATA (study-ratings/report.html)
 #   make test    format, lint, types and tests
 #
 SHELL := /bin/bash
@@ -9,10 +10,13 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine clean
+.PHONY: demo study-ratings test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning soak-engine clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
+
+study-ratings: .venv/ready
+	$(BIN)/gossamer study ratings $(GOSSAMER_DATA)/movielens-small/ratings.csv --out study-ratings
 
 test: check
 
@@ -62,4 +66,4 @@ bench-learning: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache demo
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache demo study-ratings

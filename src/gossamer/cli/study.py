@@ -105,12 +105,12 @@ def ratings(
     models: Annotated[
         str, typer.Option("--models", help="Which to compare, with commas between.")
     ] = "popularity,item-knn,dense,sparse",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Batches that the towers learn from.")] = 1000,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Batches that the towers learn from.")] = 300,
     min_rating: Annotated[
         float | None,
         typer.Option("--min-rating", help="Ratings below do not count. Without it, all do.", show_default=False),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One seed, 100 steps, one round: a minute or two.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, 100 steps, one round: a minute or so.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend items to users by dense and sparse two towers, item-kNN and popularity, on your own ratings."""

@@ -84,10 +84,10 @@ def test_calibration_meets_the_budget_by_items_alone():
 
 
 def test_where_items_have_no_more_to_drop_users_do():
-    said, _, (users, items) = calibrated(0.02)
+    said, _, (users, items) = calibrated(0.035)
     assert ((items != 0).sum(axis=1) <= 1).all()
     assert said == pytest.approx(towers_cost(users, items), rel=1e-6)
-    assert said == pytest.approx(0.02, rel=0.15)
+    assert said == pytest.approx(0.035, rel=0.1)
 
 
 @pytest.mark.parametrize(

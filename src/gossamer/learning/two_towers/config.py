@@ -64,14 +64,14 @@ class TwoTowersConfig:
     activation: str = "none"
     flops_per_item: float | None = None
     width: int = 128
-    steps: int = 1000
+    steps: int = 300
     n_users: int = 64
     n_targets: int = 8
-    n_negatives: int = 1024
+    n_negatives: int = 512
     hidden_share: float = 0.5
     temperature: float = 0.4
-    learning_rate: float = 5e-3
-    headroom: float = 8.0
+    learning_rate: float = 1e-2
+    headroom: float = 2.0
     seed: int = 0
     device: str = "auto"
 

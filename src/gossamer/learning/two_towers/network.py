@@ -15,7 +15,7 @@ _FIRST_SPREAD = 0.1  # of the features' entries
 class TwoTowersNetwork(nn.Module):
     """Two towers, each with a table of features and a `SparseHead` of its own.
 
-    In evaluation, entries of an item's code that are not above the thresholds of their dimensions are dropped, all but
+    In evaluation, entries of an item's code that are not above ``item_thresholds`` are dropped, all but
     the item's largest, and the others stay as they are: a code made longer would score higher for it. Zero, without
     effect, until `gossamer.learning.two_towers.calibration.calibrate_towers` sets them.
 

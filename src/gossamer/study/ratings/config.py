@@ -57,7 +57,7 @@ class RatingsStudyConfig:
     models: tuple[str, ...] = MODELS
     flops_per_item: tuple[float, ...] = (2.0,)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    steps: int = 1000
+    steps: int = 300
     min_rating: float | None = None
     rounds: int = 3
 

@@ -40,8 +40,9 @@ from gossamer.study.runner import RECORDS, OnProgress, StudyOutcome, circumstanc
 
 MODELS_FOLDER = "models"
 N_NEIGHBOURS = 100
-DENSE_DIM, SPARSE_DIM = 128, 1024
+DENSE_DIM, SPARSE_DIM = 128, 512
 """Dimensions of the codes."""
+_DENSE_TEMPERATURE, _SPARSE_TEMPERATURE = 0.4, 0.25  # codes without negative entries score within half the range
 
 
 class Cell(NamedTuple):
@@ -157,7 +158,7 @@ class _Cells:
         if cell.model == ITEM_KNN:
             similar = item_neighbours(self._owned, n_neighbours=N_NEIGHBOURS)
             queries, documents = as_embeddings(self._owned[self.split.asked]), as_embeddings(similar)
-            return self._made(lambda: InvertedIndex.build(documents), queries, _costs(queries, documents))
+            return self._made(lambda: InvertedIndex.build(documents, plan="scan"), queries, _costs(queries, documents))
         towers = self._towers(cell)
         users = towers.encode_users(Histories(self.split.seen, n_items=n_items))
         items = towers.encode_items()
@@ -178,9 +179,10 @@ class _Cells:
         budget = "" if cell.flops_per_item is None else f"-{cell.flops_per_item:g}"
         folder = self._folder / f"seed-{self.seed}-{cell.model}{budget}"
         if not folder.exists():
-            sizes: dict[str, Any] = {"dim": DENSE_DIM}
+            sizes: dict[str, Any] = {"dim": DENSE_DIM, "temperature": _DENSE_TEMPERATURE}
             if cell.model == SPARSE:
-                sizes = {"dim": SPARSE_DIM, "activation": "relu", "flops_per_item": cell.flops_per_item}
+                sizes = {"dim": SPARSE_DIM, "temperature": _SPARSE_TEMPERATURE, "activation": "relu"}
+                sizes["flops_per_item"] = cell.flops_per_item
             settings = TwoTowersConfig(
                 n_items=self.split.histories.n_items, steps=self.config.steps, seed=self.seed, **sizes
             )
