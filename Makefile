@@ -1,6 +1,7 @@
 # The commands of this project. Each sets up what it needs; nothing is done twice.
 #
 #   make demo    the main job on real images: train, index, search, report (demo/report.html)
+#   make study-ratings    recommendation on MovieLens-small, in GOSSAMER_DATA (study-ratings/report.html)
 #   make test    format, lint, types and tests
 #
 SHELL := /bin/bash
@@ -10,7 +11,7 @@ BIN := .venv/bin
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
 .PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning bench-images \
-	soak-engine study-identification study-fashion-mnist study-grocery study-dense clean
+	soak-engine study-identification study-fashion-mnist study-grocery study-dense study-ratings clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite
@@ -75,6 +76,9 @@ study-fashion-mnist: .venv/ready
 study-grocery: .venv/ready
 	$(BIN)/gossamer study run studies/grocery.yaml --out study-grocery
 
+study-ratings: .venv/ready
+	$(BIN)/gossamer study ratings $$GOSSAMER_DATA/movielens-small/ratings.csv --out study-ratings
+
 study-dense: .venv/ready
 	$(BIN)/gossamer study nearest $$GOSSAMER_DATA/clinc150/minilm_train.npy --queries $$GOSSAMER_DATA/clinc150/minilm_test.npy \
 	    --flops-per-document 0.25 --flops-per-document 1 --flops-per-document 4 --out study-dense
@@ -87,4 +91,4 @@ study-dense: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache demo
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache demo study-*

@@ -77,12 +77,17 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         DATA | ENCODING | {"learning.training", "learning.sparsifier"},
         {"numpy", "scipy", "torch", "lightning", "sklearn"},
     ),
+    "learning.two_towers": (
+        DATA | ENCODING | {"learning.training", "learning.two_towers"},
+        {"numpy", "torch", "lightning"},
+    ),
     "study": (
         SEARCH | {"rerank", "baselines", "learning", "study"},
         {"numpy", "matplotlib", "jinja2", "threadpoolctl", "rich"},
     ),
     "study.config_file": (SEARCH | {"study"}, {"yaml"}),
     "study.encodings": (DATA | {"learning", "study"}, {"numpy", "torch"}),
+    "study.ratings": (SEARCH | {"baselines", "learning", "study"}, {"numpy", "scipy"}),
     "study.protocols.distractors": (
         DATA | {"learning"},
         {"numpy", "torch"},

@@ -14,6 +14,7 @@ from gossamer.cli.progress import ProgressBars
 
 if TYPE_CHECKING:
     from gossamer.study.config import StudyConfig
+    from gossamer.study.runner import StudyOutcome
 
 study = typer.Typer(no_args_is_help=True, help="Measure methods side by side: time against accuracy, on your own data.")
 
@@ -116,17 +117,67 @@ def run(
     _run(settings.quick() if quick else settings, out, models=models, as_json=as_json)
 
 
-def _run(config: StudyConfig, out: Path, *, models: Path | None = None, as_json: bool) -> None:
+@study.command()
+def ratings(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A CSV file: user, item, rating and perhaps timestamp.", show_default=False
+        ),
+    ],
+    *,
+    out: _OutOption,
+    seed: Annotated[
+        list[int], typer.Option("--seed", min=0, help="Split, train and measure once for each. Repeatable.")
+    ] = [0, 1, 2, 3, 4],  # noqa: B006
+    flops_per_item: Annotated[
+        list[float], typer.Option("--flops-per-item", help="Budgets of the sparse towers. Repeatable.")
+    ] = [2.0],  # noqa: B006
+    models: Annotated[
+        str, typer.Option("--models", help="Which to compare, with commas between.")
+    ] = "popularity,item-knn,dense,sparse",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Batches that the towers learn from.")] = 300,
+    min_rating: Annotated[
+        float | None,
+        typer.Option("--min-rating", help="Ratings below do not count. Without it, all do.", show_default=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One seed, 100 steps, one round: a minute or so.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend items to users by dense and sparse two towers, item-kNN and popularity, on your own ratings."""
+    from gossamer.study.ratings.config import RatingsStudyConfig
+    from gossamer.study.ratings.runner import run_ratings_study
+    from gossamer.study.ratings.summary import ratings_table
+
+    config = RatingsStudyConfig(
+        ratings=file,
+        models=tuple(models.split(",")),
+        flops_per_item=tuple(flops_per_item),
+        seeds=tuple(seed),
+        steps=steps,
+        min_rating=min_rating,
+    )
+    with ProgressBars() as bars:
+        outcome = run_ratings_study(config.quick() if quick else config, out, on_progress=bars, progress=True)
+    _print_outcome(outcome, ratings_table(outcome.records), out, as_json=as_json)
+
+
+def _run(config: StudyConfig, out: Path, *, models: Path | None, as_json: bool) -> None:
     from gossamer.study.runner import MODELS, run_study
-    from gossamer.study.summary import REPORT, table
+    from gossamer.study.summary import table
 
     with ProgressBars() as progress:
         outcome = run_study(config, out, models=models or MODELS, on_progress=progress)
+    _print_outcome(outcome, table(outcome.records), out, as_json=as_json)
+
+
+def _print_outcome(outcome: StudyOutcome, lines: list[dict[str, str]], out: Path, *, as_json: bool) -> None:
+    from gossamer.study.summary import REPORT
+
     for failure in outcome.failures:
         print(f"failed: {failure}", file=sys.stderr)
     if as_json:
         print_json({"records": outcome.records, "n_resumed": outcome.n_resumed, "report": str(out / REPORT)})
         return
-    lines = table(outcome.records)
     print_table(list(lines[0]), [list(line.values()) for line in lines])
     print(f"Report with figure: {out / REPORT}")

@@ -33,6 +33,12 @@ _OF_SPARSIFIERS = {
     "training_seconds": " in {} s",
     "torch": " with torch {}",
 }
+_OF_TWO_TOWERS = {
+    "n_users": " from {} users",
+    "n_items": " and {} items",
+    "training_seconds": " in {} s",
+    "torch": " with torch {}",
+}
 
 _SAMPLES = {"": "the validation images", "held_out_": "images of the training data that were held out"}
 
@@ -82,6 +88,27 @@ def sparsifier_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str
         "index = InvertedIndex.build(sparsifier.transform(dense))\n"
         "found = index.search(sparsifier.transform(dense[:5]), k=10)  # found.doc_ids, found.scores\n```\n",
         "## Training\n\n" + _told(metrics, _OF_SPARSIFIERS),
+        "## Settings\n\n" + _table("setting", settings),
+    ]
+    return "\n".join(parts)
+
+
+def two_towers_card(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], *, fingerprint: str) -> str:
+    """Return the card of two towers; the parameters are those of `model_card`."""
+    kind = "dense" if settings["activation"] == "none" else "sparse"
+    cost = {"FLOPs per item": metrics.get("flops_per_item")}
+    parts = [
+        _front_matter(kind, "feature-extraction"),
+        f"# {name}\n\nTwo towers: users, by the items that they have, and items to {kind} codes of {settings['dim']} "
+        f"dimensions, learned with [Gossamer](https://pypi.org/project/gossamer) {gossamer.__version__}. "
+        f"Fingerprint: `{fingerprint}`.\n",
+        "## Measured\n\n" + ("Nothing was measured.\n" if None in cost.values() else _table("", cost)),
+        "## Use\n\n```python\nimport numpy as np\n\nfrom gossamer import InvertedIndex\n"
+        "from gossamer.learning.two_towers import Histories, TwoTowers\n\n"
+        f'towers = TwoTowers.from_pretrained("{name}")\nindex = InvertedIndex.build(towers.encode_items())\n'
+        f"users = Histories([np.array([0, 1])], n_items={settings['n_items']})  # one user, who has items 0 and 1\n"
+        "found = index.search(towers.encode_users(users), k=20)  # found.doc_ids are items\n```\n",
+        "## Training\n\n" + _told(metrics, _OF_TWO_TOWERS),
         "## Settings\n\n" + _table("setting", settings),
     ]
     return "\n".join(parts)

@@ -18,12 +18,13 @@ from gossamer.learning.model_card import CARD
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.json"
 VERSION = 1
-ENCODER, SPARSIFIER = "gossamer-encoder", "gossamer-sparsifier"
+ENCODER, SPARSIFIER, TWO_TOWERS = "gossamer-encoder", "gossamer-sparsifier", "gossamer-two-towers"
 """The formats: what ``config.json`` says a folder holds."""
 
 _MEANINGS = {
     ENCODER: "an encoder of images, for gossamer.learning.Encoder",
     SPARSIFIER: "a sparsifier of dense embeddings, for gossamer.learning.Sparsifier",
+    TWO_TOWERS: "two towers of users and items, for gossamer.learning.two_towers.TwoTowers",
 }
 
 ConfigT = TypeVar("ConfigT")
@@ -53,7 +54,7 @@ def write_folder(
 
 
 def read_kind(folder: Path) -> str:
-    """Return which of the formats a model folder has: `ENCODER` or `SPARSIFIER`.
+    """Return which of the formats a model folder has: `ENCODER`, `SPARSIFIER` or `TWO_TOWERS`.
 
     Raises
     ------

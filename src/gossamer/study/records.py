@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import gossamer
 from gossamer.errors import FormatError, OutputExistsError
 from gossamer.files import replaced_file
 from gossamer.study.config import StudyConfig
@@ -62,3 +68,24 @@ def write_records(path: Path, records: list[dict[str, Any]]) -> None:
     """Write all records, one a line, in place of those that are there."""
     with replaced_file(path) as partial:
         partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what a record says of the software and the machine."""
+    return {
+        "gossamer": gossamer.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "n_cpus": os.cpu_count(),
+        "n_threads": 1,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _cpu_model() -> str:
+    """Return what the processor is called, where the system says so."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -8,24 +8,20 @@ its reason, and the others go on.
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import gossamer
 from gossamer.study.config import StudyConfig
 from gossamer.study.evaluation import Built, Timed, build_timed, search_in_turns
 from gossamer.study.methods import EXHAUSTIVE, MethodConfig
 from gossamer.study.prepared import Prepared, prepare
-from gossamer.study.records import RECORDS, file_digests, open_records, write_records
+from gossamer.study.records import RECORDS, circumstances, file_digests, open_records, write_records
 from gossamer.study.summary import write_summary
 from gossamer.study.tasks import Sizes, Task, VectorTasks
 
@@ -91,12 +87,12 @@ def run_study(
         if any(place.items() <= record.items() for record in records):
             continue
         here = dataclasses.replace(config, methods=config.methods_at(**place))
-        shared = {**_circumstances(), "protocol": config.protocol, "data": tasks.digest, **place}
+        shared = {**circumstances(), "protocol": config.protocol, "data": tasks.digest, **place}
         shared |= _shared(config, tasks.sizes(**place))
         try:
             task = tasks.make(here.methods, **place)
         except tasks.recoverable as error:
-            failed = {"status": "failed", "error": _reason(error)}
+            failed = {"status": "failed", "error": reason(error)}
             records += [{**shared, **_named(method), **failed} for method in here.methods]
         else:
             if not rehearsed:
@@ -129,7 +125,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             built[method.label] = _built(prepared, task.k), prepared.queries
             about[method.label] = {} if codes is None else dict(codes.about)
         except Exception as error:  # whatever a library raises, the other methods go on
-            errors[method.label] = _reason(error)
+            errors[method.label] = reason(error)
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
     n_queries = len(task.rows.queries)
     batch_size = min(config.batch_size, n_queries)
@@ -140,7 +136,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             rounds=config.rounds,
             batch_size=size,
             on_progress=partial(on_progress, f"{stage}, seed {seed}"),
-            on_error=lambda label, error: errors.update({label: _reason(error)}),
+            on_error=lambda label, error: errors.update({label: reason(error)}),
         )
         for stage, size in (("search one by one", 1), ("search in batches", batch_size))
     ]
@@ -163,10 +159,11 @@ def _outcome(built: Built, alone: Timed, in_batches: Timed, *, task: Task) -> di
     try:
         return {"status": "done", **_figures(built, alone, in_batches, task=task)}
     except Exception as error:  # lists that cannot be judged are this method's own
-        return {"status": "failed", "error": _reason(error)}
+        return {"status": "failed", "error": reason(error)}
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what a record says of a failure: the kind of error, and its sentence."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -222,26 +219,6 @@ def _with_speed_up(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {**record, "speed_up": yardstick["query_us"] / record["query_us"]} if record["status"] == "done" else record
         for record in records
     ]
-
-
-def _circumstances() -> dict[str, Any]:
-    return {
-        "gossamer": gossamer.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
-        "n_cpus": os.cpu_count(),
-        "n_threads": 1,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _cpu_model() -> str:
-    """Return what the processor is called, where the system says so."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:
