@@ -309,7 +309,7 @@ def test_settings_of_training_are_those_of_the_file_the_method_and_the_seed():
     method = next(m for m in read_config(STUDIES / "identification.yaml").methods if m.is_trained)
     budget = FlopsBudget(flops_per_document=method.settings["flops_per_document"])
     assert images.training_config(2, method) == TrainingConfig(**common, regularizer="flops", budget=budget)
-    assert images.encoder_config("sparse") == EncoderConfig(dim=4096, activation="relu", image_size=32)
+    assert images.encoder_config("sparse") == EncoderConfig(dim=8192, activation="relu", image_size=32)
 
 
 def test_the_file_of_images_in_the_documentation_is_one(tmp_path):

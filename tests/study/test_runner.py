@@ -27,7 +27,7 @@ from gossamer.errors import (
 from gossamer.study import runner, series
 from gossamer.study.config import StudyConfig, default_methods
 from gossamer.study.config_file import read_config
-from gossamer.study.methods import GIVEN, METHODS, Method, MethodConfig
+from gossamer.study.methods import FITTED, GIVEN, METHODS, Method, MethodConfig
 from gossamer.study.records import RECORDS
 from gossamer.study.runner import run_study
 from gossamer.study.study_figures import SPEED
@@ -334,7 +334,7 @@ def test_the_file_in_the_documentation_is_one(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "studies.md").read_text()
     (tmp_path / "study.yaml").write_text(re.search(r"^```yaml\n(.*?)^```", page, re.M | re.S).group(1))
     config = read_config(tmp_path / "study.yaml")
-    assert {method.name for method in config.methods} == {*METHODS, *GIVEN}
+    assert {method.name for method in config.methods} == {*METHODS, *FITTED, *GIVEN}
     assert (config.n_distractors, config.ks) == ((1000, 100_000), (1, 10, 50, 100))
 
 

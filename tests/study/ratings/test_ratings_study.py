@@ -11,7 +11,8 @@ from gossamer.study.ratings.config import RatingsStudyConfig, read_preferences
 from gossamer.study.ratings.runner import run_ratings_study, split_preferences
 from gossamer.study.ratings.summary import DIFFERENCE, ratings_table
 from gossamer.study.records import RECORDS
-from gossamer.study.summary import FIGURE, REPORT, TABLE
+from gossamer.study.study_figures import SPEED
+from gossamer.study.summary import REPORT, TABLE
 
 pytest.importorskip("faiss")
 
@@ -42,8 +43,8 @@ def test_every_model_is_measured_for_every_seed_and_written_up(config, tmp_path)
     table = (tmp_path / "out" / TABLE).read_text()
     assert "sparse towers, 2 FLOPs per item" in table
     assert "40 users" in table
-    assert (tmp_path / "out" / FIGURE).read_bytes().startswith(b"\x89PNG")
-    assert FIGURE in (tmp_path / "out" / REPORT).read_text()
+    assert (tmp_path / "out" / SPEED).read_bytes().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in (tmp_path / "out" / REPORT).read_text()
 
 
 def test_a_study_that_was_killed_goes_on_and_trains_nothing_again(config, tmp_path, monkeypatch):
