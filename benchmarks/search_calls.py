@@ -75,6 +75,9 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int) ->
     rows = [queries[i : i + 1] for i in range(n_queries)]
     rng = np.random.default_rng(seed)
     subsets = {share: np.sort(rng.choice(n, int(share * n), replace=False)).astype(np.int32) for share in SHARES}
+    constant = {share: doc_ids.copy() for share, doc_ids in subsets.items()}
+    for doc_ids in constant.values():
+        doc_ids.flags.writeable = False  # looked at once
 
     def each(rows: list[SparseEmbeddings], **options) -> Callable[[], float]:
         return lambda: seconds(lambda: [index.search(row, k, **options) for row in rows]) / len(rows) * 1e6
@@ -86,6 +89,7 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int) ->
     actions["busy_gain"] = busy_gain
     for share, within in subsets.items():
         actions[f"one_by_one_within_{share}"] = each(rows[::5], within=within)
+        actions[f"one_by_one_within_constant_{share}"] = each(rows[::5], within=constant[share])
         actions[f"batch_within_{share}"] = together(within=within)
     found = medians_in_turns(actions)
     gain = found["batch"] / found["batch_2_threads"]
