@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gossamer.study.ratings import runner
+from gossamer.study.ratings import cells
 
 N_USERS, N_ITEMS = 40, 60
 
@@ -27,5 +27,5 @@ def ratings_file(tmp_path, rows):
 
 @pytest.fixture(autouse=True)
 def small_codes(monkeypatch):
-    monkeypatch.setattr(runner, "DENSE_DIM", 8)
-    monkeypatch.setattr(runner, "SPARSE_DIM", 32)
+    monkeypatch.setattr(cells, "DENSE_DIM", 8)
+    monkeypatch.setattr(cells, "SPARSE_DIM", 32)

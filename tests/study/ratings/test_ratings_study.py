@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from gossamer.errors import ConfigError, DataError, FormatError, OutputExistsError
-from gossamer.study.ratings import runner
+from gossamer.study.ratings import cells
+from gossamer.study.ratings.cells import split_preferences
 from gossamer.study.ratings.config import RatingsStudyConfig, read_preferences
-from gossamer.study.ratings.runner import run_ratings_study, split_preferences
+from gossamer.study.ratings.runner import run_ratings_study
 from gossamer.study.ratings.summary import DIFFERENCE, ratings_table
 from gossamer.study.records import RECORDS
 from gossamer.study.study_figures import SPEED
@@ -48,7 +49,7 @@ def test_every_model_is_measured_for_every_seed_and_written_up(config, tmp_path)
 
 
 def test_a_study_that_was_killed_goes_on_and_trains_nothing_again(config, tmp_path, monkeypatch):
-    real, trained = runner.train_two_towers, []
+    real, trained = cells.train_two_towers, []
 
     def train(*arguments, **settings):
         if len(trained) == 3:
@@ -56,11 +57,11 @@ def test_a_study_that_was_killed_goes_on_and_trains_nothing_again(config, tmp_pa
         trained.append(1)
         return real(*arguments, **settings)
 
-    monkeypatch.setattr(runner, "train_two_towers", train)
+    monkeypatch.setattr(cells, "train_two_towers", train)
     with pytest.raises(KeyboardInterrupt):
         run_ratings_study(config, tmp_path / "out")
     assert len((tmp_path / "out" / RECORDS).read_text().splitlines()) == 4
-    monkeypatch.setattr(runner, "train_two_towers", lambda *a, **s: trained.append(2) or real(*a, **s))
+    monkeypatch.setattr(cells, "train_two_towers", lambda *a, **s: trained.append(2) or real(*a, **s))
     outcome = run_ratings_study(config, tmp_path / "out")
     assert trained == [1, 1, 1, 2]
     assert outcome.n_resumed == 4
@@ -73,7 +74,7 @@ def test_a_model_that_fails_stops_no_other(config, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("no towers today")
 
-    monkeypatch.setattr(runner, "train_two_towers", fail)
+    monkeypatch.setattr(cells, "train_two_towers", fail)
     outcome = run_ratings_study(config, tmp_path / "out")
     assert len(outcome.failures) == 4
     assert all("RuntimeError: no towers today" in failure for failure in outcome.failures)
