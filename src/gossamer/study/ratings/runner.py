@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
+from gossamer.embeddings import SparseEmbeddings
 from gossamer.index import InvertedIndex
 from gossamer.metrics import ndcg_at_k
 from gossamer.study.evaluation import Timed, search_in_turns
@@ -71,7 +71,8 @@ def run_ratings_study(
 
 def _rehearse() -> None:
     """Build an index by all plans, so that no clock sees what it compiles."""
-    rows = sparse.random_array((_ROWS_FOR_ALL_PLANS, 16), density=0.2, format="csr", dtype=np.float32, rng=0)
+    rng = np.random.default_rng(0)
+    rows = SparseEmbeddings.from_dense((rng.random((_ROWS_FOR_ALL_PLANS, 16)) < 0.2).astype(np.float32))
     InvertedIndex.build(rows).search(rows[:1], K)
 
 
