@@ -53,7 +53,12 @@ def last_run(path: Path) -> Run:
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     of_run = [record for record in records if record["run"] == records[-1]["run"]]
     last = {(r["data"], r["engine"], r["setting"], r["n"]): r for r in of_run}  # a run may have been completed later
-    return Run(list(last.values()))
+    dims = {r["data"]: r["dim"] for r in of_run if "dim" in r and not r["engine"].startswith("faiss")}
+    # What was completed with codes of another encoder is no longer beside those of the one before.
+    kept = [
+        r for r in last.values() if r["engine"].startswith("faiss") or r.get("dim", dims[r["data"]]) == dims[r["data"]]
+    ]
+    return Run(kept)
 
 
 def table(run: Run, data: str) -> str:
