@@ -28,7 +28,7 @@ def test_scores_are_the_inner_products(gossamer, embeddings, index):
 
 
 def test_less_effort_finds_true_scores_and_may_miss_some(gossamer, tmp_path):
-    documents, queries = clustered(np.random.default_rng(0), n=2000, n_classes=40)
+    documents, queries = clustered(np.random.default_rng(0), n=6000, n_classes=20)  # more blocks than are opened first
     for name, rows in (("documents", documents), ("queries", queries)):
         write_sparse(tmp_path / f"{name}.npz", rows, Catalog(n=len(rows)))
     gossamer("build", tmp_path / "documents.npz", "--out", tmp_path / "index", "--plan", "block-max")

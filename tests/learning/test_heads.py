@@ -82,6 +82,16 @@ def test_a_row_that_the_activation_zeroes_stays_zero_with_a_finite_gradient(dtyp
     assert x.grad.isfinite().all()
 
 
+def test_rows_of_zeros_do_not_move_the_thresholds_that_made_them():
+    head = SparseHead(20, 8, activation="jump-relu")
+    torch.nn.init.constant_(head.norm.weight, 0.0)
+    torch.nn.init.constant_(head.norm.bias, 0.95)  # within the window of a threshold of 1, and below it
+    embeddings = head(features())
+    (embeddings * torch.arange(1.0, 9)).sum().backward()
+    assert embeddings.eq(0).all()
+    assert all(weights.grad.abs().max() < 1e6 for weights in head.parameters())
+
+
 def test_thresholds_drop_small_entries_of_unit_rows_in_evaluation_only():
     head = SparseHead(20, 256)
     for _ in range(50):  # moves the running statistics

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gossamer.learning.activations import JumpReLU, LearnedSoftThreshold, make_activation
 
@@ -75,15 +74,14 @@ class SparseHead(nn.Module):
         Rows have length 1, but for rows that the activation zeroed: those stay zero.
         """
         activations = self.activation(self.norm(self.linear(features)))
-        # normalize divides by max(norm, 1e-12), which half precision would round to 0.
         activations = activations.to(torch.promote_types(activations.dtype, torch.float32))
-        embeddings = F.normalize(activations)
+        embeddings = _unit_rows(activations)
         if self.training:
             return embeddings
         magnitudes = embeddings.abs()
         kept = magnitudes > self.thresholds
         kept |= magnitudes == magnitudes.amax(dim=1, keepdim=True)  # no search finds an all-zero row
-        return F.normalize(activations * kept)
+        return _unit_rows(activations * kept)
 
     @property
     def parameters_by_dim(self) -> list[Tensor]:
@@ -114,3 +112,9 @@ class SparseHead(nn.Module):
         if isinstance(self.activation, LearnedSoftThreshold | JumpReLU):
             self.activation.restart(dims)
         self.thresholds[dims] = 0.0
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    """Scale rows to length 1; rows of zeros stay, and their gradients are not made huge as by `F.normalize`."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / torch.where(norms > 0, norms.clamp_min(1e-12), torch.ones_like(norms))
