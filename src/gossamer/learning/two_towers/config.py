@@ -69,7 +69,7 @@ class TwoTowersConfig:
     n_targets: int = 8
     n_negatives: int = 512
     hidden_share: float = 0.5
-    temperature: float = 0.4
+    temperature: float = 0.3
     learning_rate: float = 1e-2
     headroom: float = 2.0
     seed: int = 0

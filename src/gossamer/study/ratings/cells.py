@@ -32,7 +32,7 @@ from gossamer.study.ratings.searchers import UnseenSearcher, UserQueries, item_n
 N_NEIGHBOURS = 100
 DENSE_DIM, SPARSE_DIM = 128, 512
 """Dimensions of the codes."""
-_DENSE_TEMPERATURE, _SPARSE_TEMPERATURE = 0.4, 0.25  # codes without negative entries score within half the range
+_DENSE_TEMPERATURE, _SPARSE_TEMPERATURE = 0.3, 0.25  # codes without negative entries score within half the range
 
 
 class Cell(NamedTuple):
