@@ -19,6 +19,10 @@ def searched(request):
     return documents, InvertedIndex.build(documents, plan=request.param), queries
 
 
+def us_of_query(index):
+    return index.layout.measured_us[index.layout.plan]
+
+
 def assert_is_exact(rows, index, queries, within, k=10):
     found, expected = index.search(queries, k, within=within), reference.search(csr(rows), csr(queries), k, 0, within)
     np.testing.assert_array_equal(found.doc_ids, expected[0])
@@ -28,7 +32,7 @@ def assert_is_exact(rows, index, queries, within, k=10):
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_a_subset_is_searched_exactly_however_often(searched, monkeypatch, share, k):
-    monkeypatch.setattr(subsets, "_REPAYING", 6)
+    monkeypatch.setattr(subsets, "_US_PER_DOCUMENT", 6 * us_of_query(searched[1]) / (share * 3000))
     rows, index, queries = searched
     within = np.flatnonzero(np.random.default_rng(5).random(len(rows)) < share).astype(np.int32)
     for place in range(12):  # from scoring it or its bits to lists of its own
@@ -40,6 +44,7 @@ def test_a_subset_repays_lists_of_its_own_after_some_queries(searched, monkeypat
     built = []
     monkeypatch.setattr(subsets, "restrict", lambda *args: built.append(1) or restrict(*args))
     within = np.arange(0, len(rows), 3, dtype=np.int32)
+    monkeypatch.setattr(subsets, "_US_PER_DOCUMENT", 31.5 * us_of_query(index) / within.size)
     for count in range(40):
         index.search(queries[:1], within=within)
         assert len(built) == (count >= 31)

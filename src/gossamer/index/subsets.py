@@ -17,7 +17,8 @@ from gossamer.index.searching import Engine
 if TYPE_CHECKING:
     from gossamer.index.contents import IndexContents
 
-_REPAYING = 32  # queries that repay an index of the subset alone
+_US_PER_DOCUMENT = 0.75  # to make posting lists of it
+_USUAL_US = 250.0  # of a query, where the index has not measured it
 _LARGEST_SHARE = 0.7  # of the documents, at most, in such an index, which is searched by a scan
 
 
@@ -39,9 +40,12 @@ class Subset:
         self._n_asked = 0
 
     def engine_for(self, n_queries: int) -> Engine | None:
-        """Return an engine of the subset alone once so many queries repay building it, else None."""
+        """Return an engine of the subset alone once queries have taken as long as building it does, else None."""
         self._n_asked += n_queries  # threads may lose a count, which only delays
-        return self._own_engine if self._n_asked >= _REPAYING and self._is_worth_lists else None
+        layout = self._contents.layout
+        spent_us = self._n_asked * layout.measured_us.get(layout.plan, _USUAL_US)
+        is_repaid = spent_us >= self.doc_ids.size * _US_PER_DOCUMENT
+        return self._own_engine if is_repaid and self._is_worth_lists else None
 
     @cached_property
     def _is_worth_lists(self) -> bool:
