@@ -84,6 +84,9 @@ def half_interval(gaps: NDArray[np.float64], n_per_class: int) -> float:
     return float(np.hypot(of_classes, of_seeds))
 
 
+_NEAR = 0.1  # in log FLOPs: a run of ℓ1 that stands for what is beyond its runs
+
+
 def l1_table(records: Records) -> str:
     """Compare at the FLOPs that the FLOPs runs have; ℓ1 between two of its runs, on a line over log FLOPs."""
     dim = max(r["dim"] for r in of(records, "l1"))
@@ -95,6 +98,8 @@ def l1_table(records: Records) -> str:
     for r in sorted((r for r in of(records, "flops") if r["seed"] in seed), key=lambda r: r["target"]):
         at = r["flops_per_document"]
         is_between = flops[0] <= at <= flops[-1]
+        if not is_between and np.abs(np.log(flops / at)).min() > _NEAR:
+            continue
         hit_rate, r_sub, nnz = (float(np.interp(np.log(at), np.log(flops), column)) for column in figures)
         rows.append([
             f"{at:.3f}", f"{r['hit_rate']:.4f}", f"{hit_rate:.4f}" + ("" if is_between else " (nearest)"),
