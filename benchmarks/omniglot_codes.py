@@ -13,7 +13,7 @@ import numpy as np
 from data_cache import FOLDER, Arrays, cached, to_arrays
 from numpy.typing import NDArray
 
-from gossamer import SparseEmbeddings
+from gossamer.embeddings import stacked
 
 IMAGE_SIZE = 32
 COPIES = 63  # of 7,940 images: 500,220 documents
@@ -45,7 +45,8 @@ def _encode_sparse() -> Arrays:
     from gossamer.learning import encode
 
     encoder, pixels = _encoder("sparse"), _pixels("evaluation")[0]
-    documents = _concatenated([encode(encoder, block, precision=PRECISION) for block in _document_blocks(pixels)])
+    blocks = [encode(encoder, block, precision=PRECISION) for block in _document_blocks(pixels)]
+    documents = stacked(blocks, dim=DIM["sparse"])
     queries = encode(encoder, _query_pixels(pixels), precision=PRECISION)
     return {**to_arrays("docs", documents), **to_arrays("queries", queries), "dim": np.int64(documents.dim)}
 
@@ -102,13 +103,3 @@ def _document_blocks(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 def _query_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     chosen = np.random.default_rng(SEED).choice(len(pixels), N_QUERIES, replace=False)
     return _warped(pixels[chosen], SEED + 1_000_000)
-
-
-def _concatenated(blocks: list[SparseEmbeddings]) -> SparseEmbeddings:
-    counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
-    return SparseEmbeddings(
-        np.cumsum(np.concatenate(counts)),
-        np.concatenate([block.dims for block in blocks]),
-        np.concatenate([block.values for block in blocks]),
-        dim=blocks[0].dim,
-    )

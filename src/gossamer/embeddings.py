@@ -6,6 +6,7 @@ in range and ascending, values are finite and not zero, and no score of two rows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -225,6 +226,23 @@ class SparseEmbeddings:
         np.cumsum(counts, out=indptr[1:])
         entries = np.repeat(self.indptr[chosen] - indptr[:-1], counts) + np.arange(indptr[-1])
         return self._trusted(indptr, self.dims[entries], self.values[entries], self.dim)
+
+
+def stacked(blocks: Sequence[SparseEmbeddings], *, dim: int) -> SparseEmbeddings:
+    """Return the rows of all blocks, one below the other; ``dim`` is theirs, for there may be no block.
+
+    Raises
+    ------
+    EmbeddingsError
+        If a block has a dimension that is not below ``dim``.
+    """
+    counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
+    return SparseEmbeddings(
+        np.cumsum(np.concatenate(counts)),
+        np.concatenate([np.zeros(0, np.int32), *(block.dims for block in blocks)]),
+        np.concatenate([np.zeros(0, np.float32), *(block.values for block in blocks)]),
+        dim=dim,
+    )
 
 
 def as_embeddings(rows: SparseRows) -> SparseEmbeddings:

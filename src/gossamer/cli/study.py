@@ -27,6 +27,16 @@ _OutOption = Annotated[
         show_default=False,
     ),
 ]
+_ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="FOLDER",
+        help="Where models that were trained, and what encoders made of images, are kept and found again. "
+        "[default: .cache/models]",
+        show_default=False,
+    ),
+]
 _QuickOption = Annotated[
     bool,
     typer.Option(
@@ -59,16 +69,7 @@ def nearest(
         typer.Option("--flops-per-document", help="Fit a sparsifier that costs this, in minutes. Repeatable."),
     ] = [],  # noqa: B006
     seed: Annotated[list[int], typer.Option("--seed", min=0, help="Measure once for each. Repeatable.")] = [0],  # noqa: B006
-    models: Annotated[
-        Path | None,
-        typer.Option(
-            "--models",
-            metavar="FOLDER",
-            help="Where models that were trained, and what encoders made of images, are kept and found again. "
-            "[default: .cache/models]",
-            show_default=False,
-        ),
-    ] = None,
+    models: _ModelsOption = None,
     quick: _QuickOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,16 +98,7 @@ def run(
     ],
     *,
     out: _OutOption,
-    models: Annotated[
-        Path | None,
-        typer.Option(
-            "--models",
-            metavar="FOLDER",
-            help="Where models that were trained, and what encoders made of images, are kept and found again. "
-            "[default: .cache/models]",
-            show_default=False,
-        ),
-    ] = None,
+    models: _ModelsOption = None,
     quick: _QuickOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -20,7 +20,6 @@ _MAX_WORK_PER_CALL = 1 << 14  # windows × queries: an interrupt from the keyboa
 _MIN_QUERIES_SHARING = 8  # fewer queries hardly share posting lists
 _NUMBERS = np.arange(1024)  # of the entries of a query: to make them anew takes longer
 _ALL_ROWS = np.empty(0, np.uint64)
-_ROW_COST, _ENTRY_COST = 120, 2  # what scoring a row takes, in postings added: for the row, and for each of its entries
 _MAX_DENSE = 1 << 16  # places of a query in memory, so that no dimension of a damaged file lies outside
 
 
@@ -98,7 +97,9 @@ class Engine:
 
     def _is_small(self, subset: Subset, queries: SparseEmbeddings) -> bool:
         """Tell whether scoring all rows of a subset is quicker than adding up posting lists."""
-        row_cost = _ROW_COST + _ENTRY_COST * self.rows[1].size / self.contents.n_docs
+        from gossamer.kernels.window_scan import ENTRY_COST, ROW_COST  # of which the kernels make decisions, too
+
+        row_cost = ROW_COST + ENTRY_COST * self.rows[1].size / self.contents.n_docs
         n_postings = self.lengths[queries.dims].sum() / max(1, len(queries))
         return bool(subset.doc_ids.size * row_cost <= n_postings)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gossamer.arrays import FloatArray
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.embeddings import SparseEmbeddings, stacked
 from gossamer.errors import ConfigError, DataError, ShapeError
 from gossamer.learning.devices import PRECISIONS, pick_device
 from gossamer.learning.encoder import Encoder
@@ -63,13 +63,7 @@ def encode(
             encoder, pixels, batch_size=batch_size, device=device, precision=precision, on_progress=on_progress
         )
     ]
-    counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
-    return SparseEmbeddings(
-        np.cumsum(np.concatenate(counts)),
-        np.concatenate([np.zeros(0, np.int32), *(block.dims for block in blocks)]),
-        np.concatenate([np.zeros(0, np.float32), *(block.values for block in blocks)]),
-        dim=encoder.config.dim,
-    )
+    return stacked(blocks, dim=encoder.config.dim)
 
 
 def encode_dense(

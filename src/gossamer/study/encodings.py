@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from gossamer.arrays import FloatArray
 from gossamer.catalog import Catalog
 from gossamer.datasets.embedding_files import read_dense, read_sparse, write_dense, write_sparse
 from gossamer.datasets.images import LabeledImages
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.embeddings import SparseEmbeddings, stacked
 from gossamer.learning.encoder import Encoder
 from gossamer.learning.encoding import encode, encode_dense
 from gossamer.study.protocols.distractors import Distractors
@@ -116,17 +116,6 @@ class Encodings:
     def _place(self, encoder: Encoder, pictures: Pictures) -> Path:
         what = [encoder.fingerprint, pictures.digest, self._precision, torch.__version__, gossamer.__version__]
         return self._folder / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-
-
-def stacked(blocks: Sequence[SparseEmbeddings], *, dim: int) -> SparseEmbeddings:
-    """Return the rows of all blocks, one below the other."""
-    counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
-    return SparseEmbeddings(
-        np.cumsum(np.concatenate(counts)),
-        np.concatenate([np.zeros(0, np.int32), *(block.dims for block in blocks)]),
-        np.concatenate([np.zeros(0, np.float32), *(block.values for block in blocks)]),
-        dim=dim,
-    )
 
 
 def image_digest(images: LabeledImages) -> str:

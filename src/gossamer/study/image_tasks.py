@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gossamer.arrays import AnyArray, TextArray
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.embeddings import SparseEmbeddings, stacked
 from gossamer.learning.model_store import StoredEncoder
 from gossamer.study.codes import describe_codes
 from gossamer.study.config import IDENTIFICATION, StudyConfig
-from gossamer.study.encodings import DistractorPictures, Embeddings, Encodings, HeldPictures, image_digest, stacked
+from gossamer.study.encodings import DistractorPictures, Embeddings, Encodings, HeldPictures, image_digest
 from gossamer.study.image_config import DENSE
 from gossamer.study.image_data import OnProgress, read_study_images
 from gossamer.study.methods import MethodConfig

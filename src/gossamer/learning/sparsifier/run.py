@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning import Trainer
-from torch.utils.data import DataLoader
 
 from gossamer.arrays import AnyArray, OffsetArray
 from gossamer.errors import DataError
@@ -21,6 +19,7 @@ from gossamer.learning.sparsifier.config import SparsifierConfig
 from gossamer.learning.sparsifier.dense_rows import DenseRows
 from gossamer.learning.sparsifier.network import SparsifierNetwork
 from gossamer.learning.sparsifier.task import RowBatches, SparsifierTask
+from gossamer.learning.training.plain_fit import take_steps
 from gossamer.learning.training.progress import TrainingProgress
 from gossamer.learning.training.quiet import quiet_lightning
 
@@ -83,7 +82,7 @@ def train_network(
         network = SparsifierNetwork(config)
         task = SparsifierTask(network, config, unseen)
         batches = RowBatches(dense, learned, None if targets is None else targets[learned], config)
-        _fit(task, batches, device, TrainingProgress("fit") if progress else None)
+        take_steps(task, batches, device, TrainingProgress("fit") if progress else None)
     network.to(device).eval().settle(corpus.to(device))
     target, rows = config.flops_per_document, (corpus.to(device), unseen.to(device))
     is_calibrated = config.activation != "top-k"
@@ -102,25 +101,6 @@ def train_network(
         "history": task.history,
     }
     return TrainedNetwork(network.cpu(), metrics)
-
-
-def _fit(task: SparsifierTask, batches: RowBatches, device: torch.device, bar: TrainingProgress | None) -> None:
-    trainer = Trainer(
-        accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        max_epochs=1,
-        callbacks=[bar] if bar else [],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    try:
-        trainer.fit(task, DataLoader(batches, batch_size=None))
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into an exit
 
 
 def _split(dense: DenseRows, seed: int) -> tuple[OffsetArray, OffsetArray]:

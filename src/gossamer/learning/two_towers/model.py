@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning import Trainer
-from torch.utils.data import DataLoader
 
 from gossamer.arrays import FloatArray
-from gossamer.embeddings import SparseEmbeddings
+from gossamer.embeddings import SparseEmbeddings, stacked
 from gossamer.errors import DataError
 from gossamer.learning.budget.target import TOLERANCE
 from gossamer.learning.calibration import spaced
@@ -28,6 +26,7 @@ from gossamer.learning.pretrained import (
     read_weights,
     write_folder,
 )
+from gossamer.learning.training.plain_fit import take_steps
 from gossamer.learning.training.progress import TrainingProgress
 from gossamer.learning.training.quiet import quiet_lightning
 from gossamer.learning.two_towers.calibration import calibrate_towers, towers_cost
@@ -69,7 +68,9 @@ class TwoTowers:
         """
         if histories.n_items != self.config.n_items:
             raise DataError(f"histories: expected {self.config.n_items} items; got {histories.n_items}")
-        return _joined([SparseEmbeddings.from_dense(block) for block in self._user_blocks(histories)])
+        return stacked(
+            [SparseEmbeddings.from_dense(block) for block in self._user_blocks(histories)], dim=self.config.dim
+        )
 
     def encode_items(self) -> SparseEmbeddings:
         """Compute the codes of all items, shape (n_items, dim), each as long as its scale."""
@@ -78,7 +79,7 @@ class TwoTowers:
             for start in range(0, self.config.n_items, _ROWS_PER_BLOCK):
                 items = torch.arange(start, min(start + _ROWS_PER_BLOCK, self.config.n_items))
                 blocks.append(SparseEmbeddings.from_torch(self.network.items(items)))
-        return _joined(blocks)
+        return stacked(blocks, dim=self.config.dim)
 
     @property
     def fingerprint(self) -> str:
@@ -167,32 +168,13 @@ def train_two_towers(histories: Histories, config: TwoTowersConfig, *, progress:
         network, batches = TwoTowersNetwork(config), UserBatches(histories, config)
         task = TwoTowersTask(network, config, histories, batches.expected_targets())
         kind = "sparse" if config.is_sparse else "dense"
-        _fit(task, batches, device, TrainingProgress(f"train {kind} towers") if progress else None)
+        take_steps(task, batches, device, TrainingProgress(f"train {kind} towers") if progress else None)
     metrics = {"n_users": len(histories.learnable), "n_items": config.n_items, "torch": torch.__version__}
     towers = TwoTowers(network, config, metrics)
     if config.flops_per_item is not None:
         metrics["flops_per_item"] = _meet_budget(towers, histories, config.flops_per_item)
     metrics |= {"training_seconds": round(time.perf_counter() - start, 1), "history": task.history}
     return towers
-
-
-def _fit(task: TwoTowersTask, batches: UserBatches, device: torch.device, bar: TrainingProgress | None) -> None:
-    trainer = Trainer(
-        accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        max_epochs=1,
-        callbacks=[bar] if bar else [],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    try:
-        trainer.fit(task, DataLoader(batches, batch_size=None))
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt from None  # Lightning turns Ctrl-C into an exit
 
 
 @torch.inference_mode()
@@ -208,13 +190,3 @@ def _meet_budget(towers: TwoTowers, histories: Histories, target: float) -> floa
         remedy = "Take more steps, or a larger target" if cost > target else "No entry had to be dropped"
         logger.warning("flops_per_item: %g was asked for, and %.3g was reached. %s", target, cost, remedy)
     return cost
-
-
-def _joined(blocks: list[SparseEmbeddings]) -> SparseEmbeddings:
-    counts = [np.zeros(1, np.int64), *(block.nnz_per_row for block in blocks)]
-    return SparseEmbeddings(
-        np.cumsum(np.concatenate(counts)),
-        np.concatenate([block.dims for block in blocks]),
-        np.concatenate([block.values for block in blocks]),
-        dim=blocks[0].dim,
-    )
