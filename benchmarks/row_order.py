@@ -20,7 +20,8 @@ import scipy.sparse as sp
 import vectors
 from numpy.typing import NDArray
 
-from gossamer.kernels import jit, ordering
+from gossamer.kernels import grouping, jit, ordering
+from gossamer.kernels.heads import Heads, Rows
 
 K = 10
 IMAGES_PER_CLASS = 20
@@ -128,13 +129,13 @@ def by_largest_entries(rows: sp.csr_array, n_keys: int = 4) -> NDArray:
 
 def around(rows: sp.csr_array, members: NDArray, seeds: NDArray, head_size: int, iterations: int) -> NDArray:
     """Return the nearest of random seeds for each member, after some iterations of k-means."""
-    csr, k = ordering._Rows(*arrays(rows)), seeds.size
-    dim = rows.shape[1]
-    centroids = ordering._Rows(*ordering._means(*csr, seeds, np.arange(k, dtype=np.int32), k, dim, 64))
+    csr, k = Rows(*arrays(rows)), seeds.size
+    dim, heads = rows.shape[1], Heads(head_size, 0)
+    centroids = Rows(*grouping.means(*csr, seeds, np.arange(k, dtype=np.int32), k, dim, 64))
     for _ in range(iterations):
-        nearest, _, _ = ordering._find_nearest(csr, members, dim, centroids, head_size, 1)
-        centroids = ordering._Rows(*ordering._means(*csr, members, nearest, k, dim, 64))
-    return ordering._find_nearest(csr, members, dim, centroids, head_size, 1)[0]
+        nearest, _ = grouping.find_nearest(csr, members, dim, centroids, heads, 1)
+        centroids = Rows(*grouping.means(*csr, members, nearest, k, dim, 64))
+    return grouping.find_nearest(csr, members, dim, centroids, heads, 1)[0]
 
 
 def by_random_seeds(rows: sp.csr_array, seed: int) -> NDArray:
