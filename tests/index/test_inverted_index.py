@@ -14,6 +14,7 @@ from scipy import sparse
 
 from gossamer import Catalog, InvertedIndex, SparseEmbeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
+from gossamer.index import contents
 from gossamer.index.contents import BLOCK_SIZE, PLANS
 from gossamer.kernels import reference
 from rows import csr, integer_embeddings
@@ -441,6 +442,16 @@ def test_expected_postings_are_those_that_a_query_touches(build, rng):
     assert (cost.microseconds[cost.postings > 0] > 0).all()
     assert (np.diff(cost.microseconds[np.argsort(cost.postings)]) >= 0).all()
     assert index.expected_cost(queries[:0]).postings.shape == (0,)
+
+
+@pytest.mark.parametrize(("window", "block_size"), [(64, 32), (63, 64), (32, 64), (31, 128), (16, 128), (2, 256)])
+def test_blocks_grow_until_one_window_holds_them_all(rng, monkeypatch, window, block_size):
+    monkeypatch.setattr(contents, "MAX_WINDOW", window)
+    documents = integer_embeddings(rng, n=2048, dim=32, density=0.2)
+    queries = integer_embeddings(rng, n=20, dim=32, density=0.2)
+    index = InvertedIndex.build(documents, plan="block-max")
+    assert index.layout.block_size == block_size
+    assert_same(index.search(queries, 10), exhaustive_search(documents.to_dense(), queries.to_dense(), 10))
 
 
 def test_the_cost_of_queries_of_another_dim_is_refused(build, rng):

@@ -13,7 +13,7 @@ MAX_WINDOW = 1 << 16
 """Documents or blocks per window at most: as many as 16 bits can number."""
 
 BLOCK_SIZE, PART_SIZE = 32, 8
-"""Rows in a block, and in a part of one."""
+"""Rows in a block at least, and in a part of one."""
 
 Plan = Literal["scan", "split", "block-max"]
 PLANS: tuple[Plan, ...] = get_args(Plan)
