@@ -173,7 +173,7 @@ def test_a_memory_map_is_not_read_as_a_whole(tmp_path):
     sparse[[7, n - 2, n - 1]] = 1
     index = InvertedIndex.build(SparseEmbeddings.from_dense(sparse))
     queries = TwoStageQueries(SparseEmbeddings.from_dense(np.ones((1, 1), np.float32)), np.ones((1, dense_dim)))
-    index.search(queries.sparse)  # compiles outside the count
+    TwoStageSearcher(index, rerank=mapped_rows, candidates=10).search(queries)  # compiles outside the count
     tracemalloc.start()
     try:
         searcher = TwoStageSearcher(index, rerank=mapped_rows, candidates=10)
