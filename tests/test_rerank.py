@@ -137,6 +137,14 @@ def test_queries_are_selected_like_rows(rng):
     np.testing.assert_array_equal(again.dense, queries.dense)
 
 
+def test_queries_lose_their_small_sparse_entries_alone(rng):
+    _, _, queries = draw(rng, m=6)
+    kept = queries.at_least(2)
+    sparse = queries.sparse.to_dense()
+    np.testing.assert_array_equal(kept.sparse.to_dense(), np.where(np.abs(sparse) >= 2, sparse, 0))
+    assert kept.dense is queries.dense
+
+
 def test_queries_are_a_copy_that_cannot_be_written(rng):
     sparse, dense = integer_embeddings(rng, n=2, dim=DIM, density=0.5), np.ones((2, 3), np.float32)
     queries = TwoStageQueries(sparse.to_scipy(), dense)

@@ -71,6 +71,12 @@ class TwoStageQueries:
         selected._set(self.sparse[rows], self.dense[rows])  # checked rows need no second check
         return selected
 
+    def at_least(self, magnitude: float) -> TwoStageQueries:
+        """Return the queries without sparse entries of smaller magnitude; see `SparseEmbeddings.at_least`."""
+        kept = TwoStageQueries.__new__(TwoStageQueries)
+        kept._set(self.sparse.at_least(magnitude), self.dense)
+        return kept
+
     def __repr__(self) -> str:
         return f"TwoStageQueries({len(self)} queries, dim {self.sparse.dim}, dense dim {self.dense.shape[1]})"
 
