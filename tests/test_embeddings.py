@@ -8,7 +8,7 @@ from scipy import sparse
 
 from gossamer import SparseEmbeddings
 from gossamer.embeddings import MAX_NORM, as_dense, as_embeddings
-from gossamer.errors import EmbeddingsError, ShapeError
+from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 
 
 def make(indptr=(0, 2, 2, 3), dims=(0, 3, 1), values=(1.0, -2.0, 0.5), dim=4, dtype=np.float32):
@@ -81,6 +81,22 @@ def test_rows_do_not_change_with_the_arrays_they_came_from():
 def test_selecting_rows_equals_selecting_dense_rows(rows):
     chosen = np.array(rows, dtype=int if rows == [] else None) if isinstance(rows, list) else rows
     np.testing.assert_array_equal(make()[chosen].to_dense(), make().to_dense()[chosen])
+
+
+@pytest.mark.parametrize("magnitude", [0, 0.25, 0.3, 1, 9])
+def test_entries_at_least_as_large_are_kept(magnitude):
+    dense = np.float32([[0.25, -0.3, 0, 1], [0, 0, 0, 0], [-0.25, 0.2, -1, 0], [0.1, 0, 0, 0.1]])
+    kept = SparseEmbeddings.from_dense(dense).at_least(magnitude)
+    expected = np.where(np.abs(dense) >= np.float32(magnitude), dense, 0)
+    np.testing.assert_array_equal(kept.to_dense(), expected)
+    assert kept.nnz == np.count_nonzero(expected)
+    assert kept.indptr.dtype == np.int64
+
+
+@pytest.mark.parametrize("magnitude", [-0.1, np.nan])
+def test_a_magnitude_below_zero_is_refused(magnitude):
+    with pytest.raises(ArgumentError, match="magnitude: expected at least 0; got"):
+        SparseEmbeddings.from_dense(np.eye(2)).at_least(magnitude)
 
 
 def test_one_row_number_is_refused_because_rows_are_always_many():

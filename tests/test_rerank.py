@@ -137,6 +137,14 @@ def test_queries_are_selected_like_rows(rng):
     np.testing.assert_array_equal(again.dense, queries.dense)
 
 
+def test_queries_lose_their_small_sparse_entries_alone(rng):
+    _, _, queries = draw(rng, m=6)
+    kept = queries.at_least(2)
+    sparse = queries.sparse.to_dense()
+    np.testing.assert_array_equal(kept.sparse.to_dense(), np.where(np.abs(sparse) >= 2, sparse, 0))
+    assert kept.dense is queries.dense
+
+
 def test_queries_are_a_copy_that_cannot_be_written(rng):
     sparse, dense = integer_embeddings(rng, n=2, dim=DIM, density=0.5), np.ones((2, 3), np.float32)
     queries = TwoStageQueries(sparse.to_scipy(), dense)
@@ -173,7 +181,7 @@ def test_a_memory_map_is_not_read_as_a_whole(tmp_path):
     sparse[[7, n - 2, n - 1]] = 1
     index = InvertedIndex.build(SparseEmbeddings.from_dense(sparse))
     queries = TwoStageQueries(SparseEmbeddings.from_dense(np.ones((1, 1), np.float32)), np.ones((1, dense_dim)))
-    index.search(queries.sparse)  # compiles outside the count
+    TwoStageSearcher(index, rerank=mapped_rows, candidates=10).search(queries)  # compiles outside the count
     tracemalloc.start()
     try:
         searcher = TwoStageSearcher(index, rerank=mapped_rows, candidates=10)

@@ -9,7 +9,7 @@ import numpy as np
 from gossamer.arrays import AnyArray, FloatArray, IntArray
 from gossamer.embeddings import as_dense, as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
-from gossamer.results import SearchResult, check_count, check_k, empty_result
+from gossamer.results import NO_DOCUMENT, SearchResult, check_count, check_k, empty_result
 
 if TYPE_CHECKING:
     from gossamer.embeddings import SparseEmbeddings, SparseRows
@@ -70,6 +70,12 @@ class TwoStageQueries:
         selected = TwoStageQueries.__new__(TwoStageQueries)
         selected._set(self.sparse[rows], self.dense[rows])  # checked rows need no second check
         return selected
+
+    def at_least(self, magnitude: float) -> TwoStageQueries:
+        """Return the queries without sparse entries of smaller magnitude; see `SparseEmbeddings.at_least`."""
+        kept = TwoStageQueries.__new__(TwoStageQueries)
+        kept._set(self.sparse.at_least(magnitude), self.dense)
+        return kept
 
     def __repr__(self) -> str:
         return f"TwoStageQueries({len(self)} queries, dim {self.sparse.dim}, dense dim {self.dense.shape[1]})"
@@ -185,75 +191,56 @@ class TwoStageSearcher:
                 f"queries: expected {dense_dim} dense dimensions, as in rerank; got {queries.dense.shape[1]}. "
                 "Were they encoded with the model of the documents?"
             )
+        if len(queries) <= _QUERIES_PER_BLOCK:  # none, too: the index still checks the arguments
+            return self._search_block(queries, k, min_score=min_score, n_threads=n_threads)
         found = empty_result(len(queries), k)
-        n_candidates = min(self.candidates, max(self.n_docs, 1))
-        # Where there are no queries, the index still checks the arguments.
-        for first in range(0, max(len(queries), 1), _QUERIES_PER_BLOCK):
-            block = queries[first : first + _QUERIES_PER_BLOCK]
-            first_stage = self.index.search(block.sparse, n_candidates, min_score=min_score, n_threads=n_threads)
-            rows = slice(first, first + len(block))
-            ordered = best_candidates(first_stage.doc_ids, block.dense, self.rerank, k=k)
-            found.doc_ids[rows], found.scores[rows] = ordered
+        for first in range(0, len(queries), _QUERIES_PER_BLOCK):
+            rows = slice(first, first + _QUERIES_PER_BLOCK)
+            block = self._search_block(queries[rows], k, min_score=min_score, n_threads=n_threads)
+            found.doc_ids[rows], found.scores[rows] = block
         return found
+
+    def _search_block(self, queries: TwoStageQueries, k: int, *, min_score: float, n_threads: int) -> SearchResult:
+        n_candidates = min(self.candidates, max(self.n_docs, 1))
+        first_stage = self.index.search(queries.sparse, n_candidates, min_score=min_score, n_threads=n_threads)
+        return best_candidates(first_stage.doc_ids, queries.dense, self.rerank, k=k)
 
 
 def best_candidates(doc_ids: IntArray, queries: FloatArray, rerank: AnyArray, *, k: int) -> SearchResult:
-    """Return the k candidates of largest dense score for each query, as `in_dense_order` orders them.
+    """Return the k candidates of largest dense score for each query, ties by ascending doc_id.
 
     Parameters
     ----------
     doc_ids : array, shape (n_queries, n), int32
-        The candidates of each query, without duplicates, in any order; -1 where there is none.
+        The candidates of each query, without duplicates; where there are fewer than n, -1 after them.
     queries : array, shape (n_queries, dense_dim), float32
         The dense embeddings of the queries.
     rerank : array, shape (n_docs, dense_dim), float16 or float32
         Those of the documents.
     k : int
         How many.
-    """
-    found = empty_result(len(queries), k)
-    for row, (candidates, query) in enumerate(zip(doc_ids, queries, strict=True)):
-        best, scores = in_dense_order(candidates[candidates >= 0], query, rerank)
-        found.doc_ids[row, : best.size] = best[:k]
-        found.scores[row, : best.size] = scores[:k]
-    return found
-
-
-def in_dense_order(doc_ids: IntArray, query: FloatArray, rerank: AnyArray) -> tuple[IntArray, FloatArray]:
-    """Return the candidates of one query and their dense scores, best first; ties by ascending doc_id.
-
-    Parameters
-    ----------
-    doc_ids : array, shape (n,), int32
-        The candidates, without duplicates, in any order.
-    query : array, shape (dense_dim,), float32
-        The dense embedding of the query.
-    rerank : array, shape (n_docs, dense_dim), float16 or float32
-        Those of the documents.
 
     Raises
     ------
     EmbeddingsError
         If a score is not finite.
     """
-    doc_ids = np.sort(doc_ids)  # the stable sort below then leaves ties in this order
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores = _inner_products(rerank[doc_ids], query)
-    finite = np.isfinite(scores)
-    if not finite.all():
-        at = int(np.argmin(finite))
+    from gossamer.kernels import call
+    from gossamer.kernels.dense_order import order_candidates
+
+    found = SearchResult(np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32))
+    bad = np.array([NO_DOCUMENT, 0.0])
+    if rerank.dtype == np.float32:
+        call(order_candidates, doc_ids, doc_ids, queries, rerank, *found, bad)
+    else:
+        for row in range(len(queries)):
+            chosen, one = doc_ids[row][doc_ids[row] >= 0], slice(row, row + 1)
+            rows = rerank[chosen].astype(np.float32)
+            places = np.arange(chosen.size, dtype=np.int32)
+            part = found.doc_ids[one], found.scores[one]
+            call(order_candidates, chosen[None], places[None], queries[one], rows, *part, bad)
+    if bad[0] != NO_DOCUMENT:
         raise EmbeddingsError(
-            f"rerank: expected finite rows whose scores fit float32; document {doc_ids[at]} scores {scores[at]}"
+            f"rerank: expected finite rows whose scores fit float32; document {bad[0]:.0f} scores {bad[1]}"
         )
-    order = np.argsort(-scores, kind="stable")
-    return doc_ids[order], scores[order]
-
-
-def _inner_products(rows: AnyArray, query: FloatArray) -> FloatArray:
-    """Return the float32 sums, in ascending order of dimensions, of the float32 products with each row."""
-    products = np.empty((query.size, len(rows)), np.float32)
-    np.multiply(rows.T, query[:, None], out=products)
-    # A matrix product's order of summation depends on shapes and machines. Over the slow axis add.reduce adds
-    # row after row; a lone column has no slow axis and would be added pairwise, but accumulate never is.
-    sums: FloatArray = np.add.reduce(products, axis=0) if len(rows) > 1 else np.add.accumulate(products)[-1]
-    return sums
+    return found

@@ -431,6 +431,26 @@ def test_given_files_stay_in_step_with_queries_and_distractors(labeled):
         assert exact["accuracy"] == sparse["accuracy"]
 
 
+def test_small_entries_of_queries_are_neither_searched_nor_paid_for(labeled):
+    gallery, probes = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes"))
+    settings = sparse_files(labeled, ("documents", "queries"), (gallery, probes))
+    pruned = {**settings, "min_query_value": 1.2}
+    methods = [MethodConfig(name="sparse", settings=pruned, rerank=n) for n in (None, 1)]
+    config = labeled_study(labeled, "identification", methods=(*methods, MethodConfig(name="exhaustive")), ks=(1,))
+    kept = np.where(np.abs(probes) >= np.float32(1.2), probes, 0)
+    hit_rate = np.mean((kept @ gallery.T).argmax(axis=1) == np.arange(10))
+    assert 0 < hit_rate < 1
+    for record in run_study(config, labeled / "out").records[:2]:
+        assert record["accuracy"]["hit rate@1"] == hit_rate
+        assert record["flops_per_document"] == np.count_nonzero(kept) / 10
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_a_least_value_of_queries_below_zero_is_refused(value):
+    with pytest.raises(ConfigError, match="sparse, min_query_value: expected at least 0; got"):
+        MethodConfig(name="sparse", settings={"documents": "codes.npz", "min_query_value": value})
+
+
 def test_files_with_rows_to_spare_are_refused(labeled):
     gallery, probes = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes"))
     twice = np.concatenate([gallery, gallery])

@@ -3,8 +3,8 @@
 Jeong and Song, "Efficient end-to-end learning for quantizable representations", ICML 2018,
 arXiv:1805.05809. Each batch, every class is given a code of k ones, so that codes follow the network's outputs
 and classes share few buckets; the loss then compares rows in the dimensions of their codes alone. What is
-learned is searched by `gossamer.baselines.hash_table`. The abstract was at hand (codes of a
-batch by minimum-cost flow), the text was not: numbers of sections, and how the loss takes codes, are unverified.
+learned is searched by `gossamer.baselines.hash_table`. The abstract and the authors' code
+(github.com/maestrojeong/Deep-Hash-Table-ICML18) were at hand, the text was not: numbers of sections are unverified.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class DeepHashingLoss(nn.Module):
 
     and the loss the mean of d_ap − d_an + margin over the semi-hard triplets: those of an anchor a, another
     row p of its class and a row n of another with d_ap < d_an < d_ap + margin; 0 if there are none. Codes
-    carry no gradient. Section 4.2 of Jeong and Song; their second loss, of N pairs, is not here.
+    carry no gradient. Section 4.2 of Jeong and Song. Distances are those of the authors' code; of a pair's negatives it
+    takes the nearest beyond the positive, or the farthest where there is none, and not all within the margin. Their
+    second loss, of N pairs, to which that code defaults, is not here.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import numpy as np
 from gossamer.arrays import OffsetArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.metrics import flops_per_document, suboptimality_ratio
-from gossamer.study.methods import SPARSIFIER, MethodConfig
+from gossamer.study.methods import OF_THE_SEARCH, SPARSIFIER, MethodConfig
 from gossamer.study.prepared import Codes, Rows, given_codes
 
 N_QUANTILES = 33
@@ -46,7 +46,7 @@ class VectorCodes:
         from gossamer.learning import Sparsifier  # torch
         from gossamer.learning.model_store import ModelStore
 
-        parameters = {name: value for name, value in method.settings.items() if name != "min_score"}
+        parameters = {name: value for name, value in method.settings.items() if name not in OF_THE_SEARCH}
         stored = ModelStore(self._models).sparsifier(rows.documents, Sparsifier(**parameters, random_state=self._seed))
         documents, queries = (stored.sparsifier.encode(part) for part in (rows.documents, rows.queries))
         model = {

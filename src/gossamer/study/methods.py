@@ -22,7 +22,9 @@ from gossamer.results import Searcher, check_count
 
 EXHAUSTIVE, SPARSE, HASH_TABLE, SPARSIFIER = "exhaustive", "sparse", "hash-table", "sparsifier"
 
-_NOT_TRAINED = ("min_score",)  # settings of the search, not of the encoder
+OF_THE_SEARCH: Mapping[str, type] = MappingProxyType({"min_score": float, "min_query_value": float})
+"""Settings of a search of sparse embeddings, whoever made these."""
+
 _FAISS, _SCIKIT_LEARN = ("faiss", "FAISS", "bench"), ("sklearn", "scikit-learn", "learn")
 _TORCH = "torch", "torch", "learn"
 
@@ -50,7 +52,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 GIVEN: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
     {
-        SPARSE: ({"documents": str, "queries": str, "min_score": float}, ["documents"]),
+        SPARSE: ({"documents": str, "queries": str, **OF_THE_SEARCH}, ["documents"]),
         HASH_TABLE: ({"documents": str, "queries": str, "n_active": int}, ["documents", "n_active"]),
     }
 )
@@ -59,7 +61,7 @@ GIVEN: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
 _BUDGETS = {"flops_per_document": float, "nnz_per_row": float, "weight": float}
 TRAINED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
     {
-        SPARSE: ({"regularizer": str, **_BUDGETS, "min_score": float}, ["regularizer"]),
+        SPARSE: ({"regularizer": str, **_BUDGETS, **OF_THE_SEARCH}, ["regularizer"]),
         HASH_TABLE: (
             {"dim": int, "n_active": int, "collision_weight": float, "rows_per_class": int},
             ["dim", "n_active"],
@@ -71,7 +73,7 @@ TRAINED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
 FITTED: Mapping[str, tuple[dict[str, type], list[str]]] = MappingProxyType(
     {
         SPARSIFIER: (
-            {"flops_per_document": float, "dim": int, "regularizer": str, "steps": int, "min_score": float},
+            {"flops_per_document": float, "dim": int, "regularizer": str, "steps": int, **OF_THE_SEARCH},
             ["flops_per_document"],
         )
     }
@@ -92,11 +94,12 @@ class MethodConfig:
     settings : mapping of str to int, float or str
         Of a dense method, the keywords of its class. Of the others ``documents``, and ``queries`` where the
         study has queries of their own: a ``.npz`` for ``sparse``, as `gossamer encode` writes it, a ``.npy`` for
-        ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also ``min_score``
-        of ``sparse``, and of ``hash-table`` ``n_active``, the ones of a code. In a study of images, how the encoder
+        ``hash-table``. Row i is of row i of the dense vectors; distractors follow the gallery. Also of
+        ``hash-table`` ``n_active``, the ones of a code. In a study of images, how the encoder
         is trained instead: of ``sparse`` the ``regularizer`` and either ``flops_per_document``, ``nnz_per_row`` or
         ``weight``; of ``hash-table`` ``dim``, ``collision_weight`` and ``rows_per_class``, of a batch. Of
-        ``sparsifier`` parameters of its class, ``flops_per_document`` among them, and ``min_score``.
+        ``sparsifier`` parameters of its class, ``flops_per_document`` among them. And of all sparse embeddings how
+        they are searched: ``min_score``, and ``min_query_value``: smaller entries of a query are left out.
     rerank : int, optional
         How many candidates are put in order by the dense vectors; None for none. A hash table puts all that it
         finds in order, and takes no number.
@@ -135,6 +138,7 @@ class MethodConfig:
                 raise ConfigError(f"{self.name}, {key}: expected {kinds[key].__name__}; got {value!r}")
         if missing := [key for key in required if key not in self.settings]:
             raise ConfigError(f"{self.name}: expected a setting {missing[0]!r}; there is none")
+        _check_least(self.name, self.settings.get("min_query_value", 0))
         if self.rerank is not None:
             check_count(self.rerank, name=f"{self.name}, rerank")
             if self.name == HASH_TABLE:
@@ -177,13 +181,13 @@ class MethodConfig:
     @property
     def model_label(self) -> str:
         """The method and how it is trained, in words: equal for methods of one model."""
-        parts = [f"{key.replace('_', ' ')} {value}" for key, value in self.settings.items() if key not in _NOT_TRAINED]
+        parts = [f"{key.replace('_', ' ')} {value}" for key, value in self.settings.items() if key not in OF_THE_SEARCH]
         return ", ".join((self.name, *parts))
 
     @property
     def short_label(self) -> str:
         """The method and how it is trained, in few words, for a progress bar."""
-        return " ".join((self.name, *(str(value) for key, value in self.settings.items() if key not in _NOT_TRAINED)))
+        return " ".join((self.name, *(str(value) for key, value in self.settings.items() if key not in OF_THE_SEARCH)))
 
     def is_measured(self, *, seed: int, n_distractors: int) -> bool:
         """Return whether the method is not left out for a seed and a number of distractors."""
@@ -206,6 +210,11 @@ class MethodConfig:
         """The files made before that the method takes."""
         keys = ("documents", "queries") if self.name in GIVEN else ()
         return [Path(self.settings[key]) for key in keys if key in self.settings]
+
+
+def _check_least(name: str, value: float) -> None:
+    if not value >= 0:
+        raise ConfigError(f"{name}, min_query_value: expected at least 0; got {value}")
 
 
 def _settings_of(name: str, *, is_trained: bool) -> tuple[dict[str, type], list[str]]:

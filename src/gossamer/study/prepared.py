@@ -14,6 +14,7 @@ from gossamer.datasets.embedding_files import read_dense, read_sparse
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import ConfigError, ShapeError
 from gossamer.index import InvertedIndex
+from gossamer.metrics import flops_per_document
 from gossamer.rerank import TwoStageQueries, TwoStageSearcher
 from gossamer.results import Searcher, SearchResult
 from gossamer.study import methods
@@ -54,6 +55,8 @@ class Prepared(NamedTuple):
     build: Callable[[], Searcher[Any]]
     queries: Any
     """In the form that the searcher takes."""
+    about: Mapping[str, Any] = {}
+    """What its records say of it, more than of its codes."""
 
 
 def prepare(method: MethodConfig, rows: Rows, *, seed: int, codes: Codes | None = None) -> Prepared:
@@ -76,19 +79,23 @@ def prepare(method: MethodConfig, rows: Rows, *, seed: int, codes: Codes | None 
     return Prepared(build, rows.queries)
 
 
-class AboveThreshold:
-    """A sparse searcher whose results, or candidates, score above a threshold τ.
+class ThresholdedSearch:
+    """A sparse searcher that leaves out small entries of queries, and results or candidates of low score.
 
     Parameters
     ----------
     searcher : InvertedIndex or TwoStageSearcher
         What is asked.
     min_score : float
-        τ, of the sparse score.
+        τ: what a sparse score must exceed.
+    min_query_value : float
+        The least magnitude of a query's entry. Smaller ones are left out within `search`, and so within its time.
     """
 
-    def __init__(self, searcher: InvertedIndex | TwoStageSearcher, *, min_score: float) -> None:
-        self._searcher, self._min_score = searcher, min_score
+    def __init__(
+        self, searcher: InvertedIndex | TwoStageSearcher, *, min_score: float = 0.0, min_query_value: float = 0.0
+    ) -> None:
+        self._searcher, self._min_score, self._min_query_value = searcher, min_score, min_query_value
         self.n_docs = searcher.n_docs
 
     @property
@@ -98,22 +105,27 @@ class AboveThreshold:
 
     def search(self, queries: Any, k: int = 10) -> SearchResult:
         """Return the k best documents of each query that are above the threshold."""
+        if self._min_query_value > 0:
+            queries = queries.at_least(self._min_query_value)
         return self._searcher.search(queries, k, min_score=self._min_score)
 
 
 def _prepare_sparse(method: MethodConfig, rows: Rows, codes: Codes) -> Prepared:
     queries = codes.queries if method.rerank is None else TwoStageQueries(codes.queries, rows.queries)
+    thresholds = {key: value for key, value in method.settings.items() if key in ("min_score", "min_query_value")}
 
     def build() -> Searcher[Any]:
         index = InvertedIndex.build(codes.documents)
         searcher = (
             index if method.rerank is None else TwoStageSearcher(index, rerank=rows.documents, candidates=method.rerank)
         )
-        if "min_score" in method.settings:
-            return AboveThreshold(searcher, min_score=method.settings["min_score"])
-        return searcher
+        return ThresholdedSearch(searcher, **thresholds) if thresholds else searcher
 
-    return Prepared(build, queries)
+    about: dict[str, Any] = {}
+    if "min_query_value" in thresholds:
+        asked = codes.queries.at_least(thresholds["min_query_value"])
+        about["flops_per_document"] = flops_per_document(asked, codes.documents)
+    return Prepared(build, queries, about)
 
 
 def _prepare_hash(method: MethodConfig, rows: Rows, codes: Codes) -> Prepared:

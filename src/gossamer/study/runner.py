@@ -123,7 +123,7 @@ def _measure(config: StudyConfig, task: Task, seed: int, on_progress: OnProgress
             codes = task.codes(method, task.rows) if method.has_codes else None
             prepared = prepare(method, task.rows, seed=seed, codes=codes)
             built[method.label] = _built(prepared, task.k), prepared.queries
-            about[method.label] = {} if codes is None else dict(codes.about)
+            about[method.label] = {**({} if codes is None else codes.about), **prepared.about}
         except Exception as error:  # whatever a library raises, the other methods go on
             errors[method.label] = reason(error)
     on_progress(f"build, seed {seed}", len(config.methods), len(config.methods))
