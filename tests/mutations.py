@@ -11,11 +11,11 @@ import numpy as np
 from numba import config
 
 from gossamer import SparseEmbeddings
-from gossamer.kernels import block_max, bounds, postings, queries, rows, topk, window_scan
+from gossamer.kernels import block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
 from plans import Plan
 from search_cases import Rows, difference, reference_search
 
-MODULES = block_max, bounds, postings, queries, rows, topk, window_scan
+MODULES = block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
 
 
 def do_nothing(*_):
@@ -135,11 +135,11 @@ MUTATIONS = {
     ),
     "the threshold of k results one number higher": (rows, "keep_best", threshold_at_kth),
     "the units that share a dimension not marked": (bounds, "mark_shared", lambda _: do_nothing),
-    "the highs of blocks smaller by 2**-13": (block_max, "summarize_blocks", then(lower_highs)),
-    "the lows of blocks nearer to 0 by 2**-13": (block_max, "summarize_blocks", then(raise_lows)),
-    "the zeros of a block's rows forgotten": (block_max, "summarize_blocks", forget_zeros),
-    "the codes of parts one less above 0": (block_max, "encode_parts", lower_codes(0)),
-    "the codes of parts one less below 0": (block_max, "encode_parts", lower_codes(1)),
+    "the highs of blocks smaller by 2**-13": (block_summaries, "summarize_blocks", then(lower_highs)),
+    "the lows of blocks nearer to 0 by 2**-13": (block_summaries, "summarize_blocks", then(raise_lows)),
+    "the zeros of a block's rows forgotten": (block_summaries, "summarize_blocks", forget_zeros),
+    "the codes of parts one less above 0": (block_summaries, "encode_parts", lower_codes(0)),
+    "the codes of parts one less below 0": (block_summaries, "encode_parts", lower_codes(1)),
     "the integer weights of a query one less": (block_max, "_spread_weights", lower_weights),
 }  # fmt: skip
 

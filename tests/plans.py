@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gossamer.kernels import block_max, postings, queries, window_scan
+from gossamer.kernels import block_max, block_summaries, postings, queries, window_scan
 from rows import csr
 
 PART_SIZE = 8
@@ -46,13 +46,15 @@ class Plan:
         )  # fmt: skip
         self.n_windows = max(1, -(-n_docs // window))
         if block_size:
-            blocks = block_max.summarize_blocks(indptr, dims, values, self.dim, block_size)
+            blocks = block_summaries.summarize_blocks(indptr, dims, values, self.dim, block_size)
             block_lists, block_capacity = postings.build_lists(*blocks, self.dim, window)
             self.block_lists = sealed(block_lists)
             self.block_shape = block_size, PART_SIZE, window, int(np.diff(blocks[0]).max(initial=0)), block_capacity
-            part_indptr, part_dims, highs, lows = block_max.summarize_blocks(indptr, dims, values, self.dim, PART_SIZE)
+            part_indptr, part_dims, highs, lows = block_summaries.summarize_blocks(
+                indptr, dims, values, self.dim, PART_SIZE
+            )
             part_dims = part_dims.astype(self.rows[1].dtype)
-            self.parts = sealed([part_indptr, part_dims, *block_max.encode_parts(part_indptr, highs, lows)])
+            self.parts = sealed([part_indptr, part_dims, *block_summaries.encode_parts(part_indptr, highs, lows)])
             self.weights = np.zeros(self.dim, np.int32), np.zeros(self.dim, np.int32)
             self.n_windows = max(1, -(-n_docs // (window * block_size)))
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossamer import SparseEmbeddings
-from gossamer.kernels import block_max
+from gossamer.kernels import block_max, block_summaries
 from plans import PART_SIZE, Plan
 from rows import csr, integer_embeddings
 from search_cases import KINDS, Rows, clustered, difference, draw_rows, reference_search
@@ -18,7 +18,7 @@ from search_cases import KINDS, Rows, clustered, difference, draw_rows, referenc
 @pytest.mark.parametrize("signed", [False, True])
 def test_extremes_count_the_zeros_of_rows_that_lack_a_dimension(rng, n, density, block_size, signed):
     rows = integer_embeddings(rng, n=n, dim=7, density=density, signed=signed)
-    indptr, dims, highs, lows = block_max.summarize_blocks(*csr(rows), rows.dim, block_size)
+    indptr, dims, highs, lows = block_summaries.summarize_blocks(*csr(rows), rows.dim, block_size)
     dense, n_blocks = rows.to_dense(), -(-n // block_size)
     assert indptr.size == n_blocks + 1
     for block in range(n_blocks):
@@ -42,7 +42,7 @@ def test_codes_are_never_below_the_extremes_and_less_than_a_step_above(rng, draw
     indptr = np.append(0, np.cumsum(rng.integers(0, 20, 300)))
     highs = draw(rng, indptr[-1]).astype(np.float32)
     lows = np.minimum(draw(rng, indptr[-1]).astype(np.float32), highs)
-    high_codes, low_codes, steps = block_max.encode_parts(indptr, highs, lows)
+    high_codes, low_codes, steps = block_summaries.encode_parts(indptr, highs, lows)
     step = np.repeat(steps, np.diff(indptr)).astype(np.float64)
     assert (low_codes.size > 0) == bool((lows < 0).any())
     for codes, magnitudes in ((high_codes, highs), (low_codes, -lows)):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _K = 10  # results of a query of the sample
 _SAMPLE_SIZE = 100
 _N_ROUNDS = 2
+_IN_TURN = 10  # queries of the sample
 _SHARES = (0.3, 0.5)  # of the threshold, tried for a split
 _BLOCK_SHARES = (0.0, 0.3, 0.4)  # and for block max
 _LARGEST_BLOCK = 256  # rows
@@ -110,7 +111,7 @@ def _with_blocks(
 
     Or nothing, if the blocks together have too many dimensions.
     """
-    from gossamer.kernels.block_max import encode_parts, summarize_blocks
+    from gossamer.kernels.block_summaries import encode_parts, summarize_blocks
     from gossamer.kernels.ordering import order_rows
     from gossamer.kernels.postings import build_lists
 
@@ -164,9 +165,12 @@ def _measured(tried: list[IndexContents], sample: SparseEmbeddings) -> IndexCont
         tried = tried + [_with_narrow_sums(contents) for contents in tried]
     engines = [Engine(contents) for contents in tried]
     queries = [sample[i : i + 1] for i in range(len(sample))]
-    times = np.array([_times(engine, queries) for _ in range(_N_ROUNDS + 1) for engine in engines])
-    # The first round compiles, and reads what is not in memory yet.
-    per_query = times.reshape(_N_ROUNDS + 1, len(tried), -1)[1:].min(axis=0)
+    for engine in engines:  # compiles, and reads what is not in memory yet
+        _times(engine, queries)
+    # A few queries at a time: while the machine is busy with something else, all engines are slow.
+    parts = [queries[i : i + _IN_TURN] for i in range(0, len(queries), _IN_TURN)]
+    rounds = [np.hstack([[_times(engine, part) for engine in engines] for part in parts]) for _ in range(_N_ROUNDS)]
+    per_query = np.min(rounds, axis=0)
     medians = np.median(per_query, axis=1)
     measured: dict[str, float] = {}
     for contents, median in zip(tried, medians.tolist(), strict=True):

@@ -7,18 +7,17 @@ first, until no bound left exceeds the k-th best score. As in a split, the dimen
 of the bounds of blocks. In an open block its *parts*, a few rows each, are bounded again, by all dimensions, from 8-bit
 codes of their own extremes, before their rows are scored.
 
-The arrays that kernels call ``parts``: ``indptr`` (int64), ``dims`` (as those of the rows), ``highs`` and ``lows``
-(uint8: what the largest value is above 0 and the smallest below it, in steps of the part, rounded up; ``lows`` is
-empty if no value is negative) and ``part_steps`` (float32).
+The arrays that kernels call ``parts``, made by `gossamer.kernels.block_summaries`: ``indptr`` (int64), ``dims`` (as
+those of the rows), ``highs`` and ``lows`` (uint8: what the largest value is above 0 and the smallest below it, in steps
+of the part, rounded up; ``lows`` is empty if no value is negative) and ``part_steps`` (float32).
 
 Ding and Suel, "Faster top-k document retrieval using block-max indexes", SIGIR 2011; opening blocks in the order of
 their bounds: Mallia, Suel and Tonellotto, "Faster learned sparse retrieval with block-max pruning", SIGIR 2024.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gossamer.kernels import call, jit
+from gossamer.kernels import jit
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
@@ -51,87 +50,14 @@ from gossamer.kernels.topk import write_best
 from gossamer.kernels.window_scan import room_for_entries, search_window, take_entries
 
 # To open a block, in postings added: for the block, and for each entry of its rows, most of which stay closed.
-_BLOCK_COST, _OPEN_ENTRY_COST = 1200, 1.0
+_BLOCK_COST, _OPEN_ENTRY_COST = 600, 0.4
 _AT_ONCE = 4  # blocks that are opened before the threshold is raised, once it is near the k-th score
-_AHEAD = 2  # blocks between the one whose parts are bounded and the one whose parts are fetched
+_AHEAD = 4  # blocks between the one whose parts are bounded and the one whose parts are fetched
+_FEW = 48  # blocks that are sorted one by one
 _LARGEST_WEIGHT = 4095  # of a query's entries, as integers
 _FIRST = 4  # blocks that set a threshold for the others, and more if k does not fit one
 _USUAL_REST = 0.5  # norm outside the lists that were added, of a row near the threshold, as a share of its norm
 _TOO_DEAR = 0.8  # what opening blocks may take, as a share of a scan of their rows, which is done instead
-
-
-def summarize_blocks(
-    indptr: NDArray[np.int64], dims: NDArray[np.int32], values: NDArray[np.float32], dim: int, block_size: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Return the blocks of CSR rows in CSR form: ``indptr``, ``dims``, and the highest and the lowest values."""
-    n_blocks = -(-(indptr.size - 1) // block_size)
-    block_indptr = np.zeros(n_blocks + 1, np.int64)
-    call(_count_dims, indptr, dims, dim, block_size, block_indptr)
-    np.cumsum(block_indptr, out=block_indptr)
-    block_dims = np.empty(block_indptr[-1], np.int32)
-    highs, lows = np.empty(block_dims.size, np.float32), np.empty(block_dims.size, np.float32)
-    call(_fill_blocks, indptr, dims, values, dim, block_size, block_indptr, block_dims, highs, lows)
-    return block_indptr, block_dims, highs, lows
-
-
-def encode_parts(
-    indptr: NDArray[np.int64], highs: NDArray[np.float32], lows: NDArray[np.float32]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the codes of the extremes of parts, ``highs`` and ``lows``, and the step of each part."""
-    steps = np.zeros(indptr.size - 1, np.float32)
-    high_codes, low_codes = np.empty(highs.size, np.uint8), np.empty(lows.size if (lows < 0).any() else 0, np.uint8)
-    call(_encode, indptr, highs, lows, high_codes, low_codes, steps)
-    return high_codes, low_codes, steps
-
-
-@jit
-def _encode(indptr, highs, lows, high_codes, low_codes, steps):
-    for part in range(steps.size):
-        largest = np.float64(0)
-        for p in range(indptr[part], indptr[part + 1]):
-            largest = max(largest, np.float64(highs[p]), -np.float64(lows[p]))
-        # Rounded up, so that 255 steps are enough; the smallest step that is not 0 serves parts of tiny values.
-        step = max(np.float32(largest / 255) * np.float32(1 + 2.0**-22), np.float32(2.0**-126))
-        steps[part] = step
-        for p in range(indptr[part], indptr[part + 1]):
-            high_codes[p] = np.uint8(np.ceil(max(0.0, np.float64(highs[p])) / np.float64(step)))
-            if low_codes.size:
-                low_codes[p] = np.uint8(np.ceil(max(0.0, -np.float64(lows[p])) / np.float64(step)))
-
-
-@jit
-def _count_dims(indptr, dims, dim, block_size, counts):
-    """Write how many dimensions block b has to ``counts[b + 1]``."""
-    last_block = np.full(dim, -1, np.int64)
-    for block in range(counts.size - 1):
-        first, last = block * block_size, min((block + 1) * block_size, indptr.size - 1)
-        for j in dims[indptr[first] : indptr[last]]:
-            counts[block + 1] += last_block[j] != block
-            last_block[j] = block
-
-
-@jit
-def _fill_blocks(indptr, dims, values, dim, block_size, block_indptr, block_dims, highs, lows):
-    high, low, n_rows = np.empty(dim, np.float32), np.empty(dim, np.float32), np.zeros(dim, np.int64)
-    for block in range(block_indptr.size - 1):
-        first, last = block * block_size, min((block + 1) * block_size, indptr.size - 1)
-        own = block_dims[block_indptr[block] : block_indptr[block + 1]]
-        n = 0
-        for p in range(indptr[first], indptr[last]):
-            j = dims[p]
-            if n_rows[j] == 0:
-                own[n] = j
-                n += 1
-                high[j] = low[j] = values[p]
-            high[j], low[j] = max(high[j], values[p]), min(low[j], values[p])
-            n_rows[j] += 1
-        own.sort()
-        for i in range(own.size):
-            j, place = own[i], block_indptr[block] + i
-            is_everywhere = n_rows[j] == last - first
-            highs[place] = high[j] if is_everywhere else max(high[j], np.float32(0))
-            lows[place] = low[j] if is_everywhere else min(low[j], np.float32(0))
-            n_rows[j] = 0
 
 
 @jit
@@ -305,8 +231,9 @@ def _open_best_first(
     The parts of some blocks, then of twice as many each time, are bounded before their rows are scored, so that
     memory has time to bring the rows. Returns as `score_rows` does.
     """
-    keys.sort()
-    keys[:] = keys[::-1].copy()
+    _sort_descending(keys)
+    for i in range(min(2 * _AHEAD, keys.size)):
+        _fetch_offsets(parts, block_shape, first + unit_of(keys[i]))
     for i in range(min(_AHEAD, keys.size)):
         _fetch_parts(parts, block_shape, first + unit_of(keys[i]))
     effort, lowest_kth = scale[4], scale[5]
@@ -315,6 +242,8 @@ def _open_best_first(
         n_rows, end = 0, min(keys.size, start + min(max(_AT_ONCE, start), chosen.size // block_shape[0]))
         to_exceed = threshold / effort if threshold > lowest_kth else np.float64(threshold)
         for i in range(start, end):
+            if i + 2 * _AHEAD < keys.size:
+                _fetch_offsets(parts, block_shape, first + unit_of(keys[i + 2 * _AHEAD]))
             if i + _AHEAD < keys.size:
                 _fetch_parts(parts, block_shape, first + unit_of(keys[i + _AHEAD]))
             n_rows = _choose_rows(
@@ -366,6 +295,7 @@ def _choose_rows(parts, rows, block_shape, block, bits, weights, part_scale, mar
             for p in range(dims.size):
                 total = np.int32(total + negative[dims[p]] * np.int32(codes[p]))
         if np.float64(total) * part_scale * part_steps[part] + margin > threshold:
+            prefetch(rows[0], part * part_size)
             for row in range(part * part_size, min((part + 1) * part_size, n_docs)):
                 chosen[n] = row
                 n += bits.size == 0 or is_member(bits, row)
@@ -383,6 +313,29 @@ def _score_blocks(rows, block_size, keys, first, bits, dense, chosen, threshold,
             n_rows += bits.size == 0 or is_member(bits, row)
     n, threshold = score_rows(rows, chosen[:n_rows], dense, threshold, n, ranks)
     return keep_best(ranks, n, ranks.size >> 1, threshold)
+
+
+@jit
+def _sort_descending(keys):
+    """Sort keys, of which there are often few: then this is quicker than NumPy's way."""
+    if keys.size > _FEW:
+        keys.sort()
+        keys[:] = keys[::-1].copy()
+        return
+    for i in range(1, keys.size):
+        key, place = keys[i], i
+        while place > 0 and keys[place - 1] < key:
+            keys[place] = keys[place - 1]
+            place -= 1
+        keys[place] = key
+
+
+@jit
+def _fetch_offsets(parts, block_shape, block):
+    """Fetch what says where the parts of a block are, and what their codes mean."""
+    per_block = block_shape[0] // block_shape[1]
+    prefetch(parts[0], block * per_block)
+    prefetch(parts[4], block * per_block)
 
 
 @jit

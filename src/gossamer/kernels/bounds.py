@@ -23,6 +23,7 @@ from gossamer.kernels.topk import select_best
 WIDE, NARROW = 32_766, 255
 """The most steps of a bound: of sums of int16, and of uint8."""
 _AHEAD = 1024  # postings of the next list that are fetched
+_AT_ONCE = 64  # segments of a list, of which no list we build has more
 _BLOCK = 512  # bounds of which the best one is looked for at once
 NEVER = np.int16(-32_768)
 """The bound of a unit that is not to be found; no true bound is as low. Among narrow sums it becomes 0."""
@@ -89,6 +90,7 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
     bounds = segments.view(np.float32)
     window_first = list_segments[window_lists[number]]
     n_lists = list_numbers.size
+    list_steps = np.empty(_AT_ONCE, np.int16)
     # What is read of a list is far from what is read of the next one: it is asked for long before.
     for t in range(n_lists):
         _fetch_segments(list_segments, segments, list_numbers[t])
@@ -97,16 +99,21 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
             _fetch_ids(list_segments, segments, window_first, list_numbers[t + 1], ids)
         if t < 0 or list_numbers[t] < 0:
             continue
-        first, last = list_segments[list_numbers[t]], list_segments[list_numbers[t] + 1]
-        start = _end_before(segments, first, window_first)
+        last = list_segments[list_numbers[t] + 1]
         weight = weights[t] * steps
-        for segment in range(first, last):
-            end = np.int64(segments[3 * segment])
-            step = _largest_step(weight, fold * steps, bounds[3 * segment + 2], bounds[3 * segment + 1])
-            if step > 0 or not only_positive:
-                for unit in ids[start:end]:  # a loop over a slice needs no checks for negative indices
-                    sums[unit] += step
-            start = end
+        for first in range(list_segments[list_numbers[t]], last, _AT_ONCE):
+            n_segments = min(_AT_ONCE, last - first)
+            # In a loop of their own, so that the end of a segment, which is hard to predict, holds up none of them.
+            for i in range(n_segments):
+                place = 3 * (first + i)
+                list_steps[i] = _largest_step(weight, fold * steps, bounds[place + 2], bounds[place + 1])
+            start = _end_before(segments, first, window_first)
+            for i in range(n_segments):
+                end, step = np.int64(segments[3 * (first + i)]), list_steps[i]
+                if step > 0 or not only_positive:
+                    for unit in ids[start:end]:  # a loop over a slice needs no checks for negative indices
+                        sums[unit] += step
+                start = end
 
 
 @jit
@@ -196,22 +203,36 @@ def best_units(sums, limit, bits, best):
     ``best`` has room for 2k entries, see `entry_of`. Of all units of the window, or of those whose bit is set, unless
     ``bits`` is empty.
     """
-    k, n, n_whole = best.size >> 1, 0, sums.size - sums.size % LANES
-    if bits.size == 0:
-        limit = max(limit, _below_best(sums, k))
-    for start in range(0, n_whole, LANES):
+    k, n, largest = best.size >> 1, 0, _largest_of_blocks(sums)
+    if bits.size == 0 and k <= largest.size:
+        # The k-th best bound is no lower than the k-th best of the blocks' best.
+        ordered = largest.copy()
+        select_best(ordered, k)
+        limit = max(limit, ordered[k - 1] - 1)
+    for block in range(largest.size):
+        if largest[block] > limit:
+            end = min((block + 1) * _BLOCK, sums.size)
+            n, limit = _keep_units(sums, limit, block * _BLOCK, end, bits, best, n)
+    if n > k:
+        select_best(best[:n], k)
+    return min(n, k)
+
+
+@jit
+def _keep_units(sums, limit, first, end, bits, best, n):
+    """Append the units from ``first`` on whose bounds exceed the limit; return as `_keep_unit` does."""
+    whole = end - (end - first) % LANES
+    for start in range(first, whole, LANES):
         mask = exceeding(sums, start, sums.dtype.type(limit))
         if bits.size:
             mask &= bits[start // LANES]
         while mask != 0:
             n, limit = _keep_unit(sums, limit, start + lowest_bit(mask), best, n)
             mask &= mask - np.uint64(1)
-    for unit in range(n_whole, sums.size):
+    for unit in range(whole, end):
         if bits.size == 0 or is_member(bits, unit):
             n, limit = _keep_unit(sums, limit, unit, best, n)
-    if n > k:
-        select_best(best[:n], k)
-    return min(n, k)
+    return n, limit
 
 
 @jit
@@ -228,16 +249,12 @@ def _keep_unit(sums, limit, unit, best, n):
 
 
 @jit
-def _below_best(sums, k):
-    """Return a number below which the k-th best bound does not lie: one below the k-th best of the blocks' best."""
-    n_blocks = -(-sums.size // _BLOCK)
-    if k > n_blocks:
-        return np.int64(NEVER)
-    largest = np.empty(n_blocks, np.int64)
-    for block in range(n_blocks):
+def _largest_of_blocks(sums):
+    """Return the best bound of each `_BLOCK` units."""
+    largest = np.empty(-(-sums.size // _BLOCK), np.int64)
+    for block in range(largest.size):
         largest[block] = _largest_of_block(sums[block * _BLOCK : (block + 1) * _BLOCK])
-    largest.sort()
-    return largest[n_blocks - k] - 1
+    return largest
 
 
 @jit
