@@ -19,6 +19,7 @@ import torch
 from gossamer.datasets.images import ImageCollection, LabeledImages
 from gossamer.datasets.omniglot import omniglot
 from gossamer.learning import Encoder, EncoderConfig, FlopsBudget, TrainedEncoder, TrainingConfig, train_encoder
+from gossamer.learning.devices import PRECISIONS
 from gossamer.learning.encoding import encode_dense
 from gossamer.learning.health import HealthReport, examine
 
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--targets", type=float, nargs="+", default=[0.25, 1.0, 4.0], help="FLOPs per document")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128])
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
     parser.add_argument("--weight", type=float, help="of a fixed schedule, instead of the controller")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
@@ -40,7 +42,7 @@ def main() -> None:
         for target in options.targets:
             config = TrainingConfig(
                 steps=options.steps, batch_size=batch_size, budget=FlopsBudget(flops_per_document=target),
-                weight=options.weight, seed=options.seed, device="cpu",
+                weight=options.weight, seed=options.seed, device="cpu", precision=options.precision,
             )  # fmt: skip
             start, cpu_start = time.perf_counter(), time.process_time()
             trained = train_encoder(background, EncoderConfig(image_size=IMAGE_SIZE), config)
@@ -55,10 +57,10 @@ def _read(split: str) -> LabeledImages:
 
 
 def _record(config: TrainingConfig, trained: TrainedEncoder, evaluation: LabeledImages) -> dict[str, Any]:
-    unseen = _examine(trained.encoder, evaluation)
+    unseen = _examine(trained.encoder, evaluation, config)
     last = trained.history[-1]
     trained.encoder.head.thresholds.zero_()
-    whole = _examine(trained.encoder, evaluation)
+    whole = _examine(trained.encoder, evaluation, config)
     looks = [row for row in trained.history if "held_out_core_cost" in row]
     return {
         "benchmark": "learning_budget",
@@ -66,6 +68,7 @@ def _record(config: TrainingConfig, trained: TrainedEncoder, evaluation: Labeled
         "dim": trained.encoder.config.dim,
         "steps": config.steps,
         "batch_size": config.batch_size,
+        "precision": config.precision,
         "weight": "controller" if config.weight is None else config.weight,
         "target": trained.metrics["budget"]["target"],
         "held_out": _rounded(trained.metrics["budget"]),
@@ -85,8 +88,8 @@ def _record(config: TrainingConfig, trained: TrainedEncoder, evaluation: Labeled
     }
 
 
-def _examine(encoder: Encoder, images: LabeledImages) -> HealthReport:
-    return examine(torch.from_numpy(encode_dense(encoder, images.pixels)), images.labels)
+def _examine(encoder: Encoder, images: LabeledImages, config: TrainingConfig) -> HealthReport:
+    return examine(torch.from_numpy(encode_dense(encoder, images.pixels, precision=config.precision)), images.labels)
 
 
 def _report(report: HealthReport) -> dict[str, Any]:

@@ -24,6 +24,7 @@ LEAVES = {
         "objectives",
         "pretrained",
         "regularizers",
+        "settings",
     )
 }
 ENCODER = LEAVES | {"learning.heads", "learning.encoder"}
@@ -61,6 +62,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "learning.objectives": (DATA, {"torch", "pytorch_metric_learning"}),
     "learning.pretrained": (DATA | {"learning.model_card"}, {"torch", "safetensors"}),
     "learning.model_card": (set(), set()),
+    "learning.settings": (BASE, set()),
     "learning.heads": (DATA | LEAVES, {"torch"}),
     "learning.encoder": (DATA | LEAVES | {"learning.heads"}, {"torch"}),
     "learning.revival": (DATA | LEAVES | {"learning.heads"}, {"torch"}),

@@ -6,6 +6,7 @@ import pytest
 from gossamer import SparseEmbeddings
 from gossamer.errors import ArgumentError, ShapeError
 from gossamer.metrics import (
+    class_suboptimality_ratio,
     dead_dims,
     dim_frequencies,
     flops_per_document,
@@ -53,6 +54,26 @@ def test_suboptimality_is_one_for_even_rows_and_dim_for_rows_in_one_dimension():
     assert suboptimality_ratio(SparseEmbeddings.from_dense(np.eye(5, dtype=np.float32))) == pytest.approx(1.0)
     assert suboptimality_ratio(SparseEmbeddings.from_dense(np.eye(5, dtype=np.float32)[[2, 2]])) == pytest.approx(5.0)
     assert np.isnan(suboptimality_ratio(SparseEmbeddings.from_dense(np.zeros((3, 5), np.float32))))
+
+
+@pytest.mark.parametrize(("dim", "nnz", "n_classes"), [(512, 16, 27), (512, 16, 400), (64, 48, 3)])
+def test_few_classes_are_uneven_as_classes_drawn_at_random_are(dim, nnz, n_classes):
+    rng = np.random.default_rng(0)
+
+    def drawn():
+        classes = np.zeros((n_classes, dim), np.float32)
+        for row in classes:
+            row[rng.choice(dim, nnz, replace=False)] = 1.0
+        return SparseEmbeddings.from_dense(np.repeat(classes, 2, axis=0))
+
+    expected = np.mean([suboptimality_ratio(drawn()) for _ in range(40)])
+    assert class_suboptimality_ratio(dim, nnz, n_classes) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("dim", "nnz", "n_classes"), [(0, 1, 1), (4, 0, 1), (4, 5, 1), (4, 2, 0)])
+def test_no_classes_and_no_nonzeros_have_no_ratio(dim, nnz, n_classes):
+    with pytest.raises(ArgumentError, match="expected at least one dimension and class"):
+        class_suboptimality_ratio(dim, nnz, n_classes)
 
 
 def test_frequencies_and_dead_dimensions():

@@ -222,6 +222,46 @@ def suboptimality_ratio(embeddings: SparseEmbeddings) -> float:
     return float(embeddings.dim * np.square(p).sum() / total**2) if total > 0 else float("nan")
 
 
+def class_suboptimality_ratio(dim: int, nnz_per_row: float, n_classes: int) -> float:
+    r"""Return the `suboptimality_ratio` to expect of few classes, however even the dimensions are by themselves.
+
+    .. math:: 1 + \frac{d / s - 1}{C}
+
+    Each of C classes uses s of d dimensions, a set drawn at random, in all of its rows, of which every class has as
+    many. Then each p_j is the mean of C draws that are 1 with probability q = s/d, so that its square is
+    :math:`q^2 + q (1 - q) / C` on average, while :math:`\sum_j p_j = s`. A ratio near it says that there are few
+    classes, not that training left dimensions uneven. No bound: rows of one class that differ go below it, and so
+    would classes that share the dimensions out between them.
+
+    Parameters
+    ----------
+    dim : int
+        d, at least 1.
+    nnz_per_row : float
+        s, above 0 and at most d.
+    n_classes : int
+        C, at least 1.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> class_suboptimality_ratio(512, 16, 31)
+    2.0
+    >>> class_suboptimality_ratio(512, 512, 1)  # dense rows are even
+    1.0
+    """
+    if dim < 1 or n_classes < 1 or not 0 < nnz_per_row <= dim:
+        raise ArgumentError(
+            "dim, nnz_per_row, n_classes: expected at least one dimension and class, and nonzeros above 0 and at most "
+            f"dim; got {dim}, {nnz_per_row} and {n_classes}"
+        )
+    return float(1 + (dim / nnz_per_row - 1) / n_classes)
+
+
 def dead_dims(embeddings: SparseEmbeddings) -> IntArray:
     """Return the dimensions in which every row is zero, ascending, int32."""
     return np.flatnonzero(dim_frequencies(embeddings) == 0).astype(np.int32)

@@ -17,6 +17,7 @@ def test_a_batch_by_hand():
     assert report.nnz_per_row == 1.0
     assert report.flops_per_document == 0.5**2 + 0.5**2
     assert report.suboptimality_ratio == 4 * 0.5 / 1.0
+    assert report.class_suboptimality_ratio == 1 + (4 / 1.0 - 1) / 2  # two classes, one of four dimensions a row
     assert (report.dead_dims, report.zero_rows) == (2, 1)
     assert (report.hottest_dims, report.hottest_frequencies) == ((0, 1), (0.5, 0.5))
 
@@ -32,7 +33,7 @@ def test_the_five_hottest_dimensions_come_first():
 
 def test_without_labels_nothing_is_searched():
     report = examine(torch.eye(3))
-    assert report.hit_rate_at_1 is None
+    assert (report.hit_rate_at_1, report.class_suboptimality_ratio) == (None, None)
     assert report.flops_per_document == pytest.approx(1 / 3)
 
 
@@ -44,7 +45,8 @@ def test_rows_alone_in_their_class_ask_no_question():
 
 def test_collapsed_rows_are_reported_not_divided_by():
     report = examine(torch.zeros(3, 5), np.array(["a", "a", "b"]))
-    assert (report.hit_rate_at_1, report.suboptimality_ratio) == (0.0, None)
+    assert report.hit_rate_at_1 == 0.0
+    assert (report.suboptimality_ratio, report.class_suboptimality_ratio) == (None, None)
     assert (report.dead_dims, report.zero_rows) == (5, 3)
     assert report.hottest_dims == report.hottest_frequencies == ()
 

@@ -17,6 +17,7 @@ from gossamer.learning.backbones import BACKBONES
 from gossamer.learning.heads import SparseHead
 from gossamer.learning.model_card import model_card
 from gossamer.learning.pretrained import model_fingerprint, read_config, read_weights, write_folder
+from gossamer.learning.settings import check_counts, check_known
 
 CUSTOM_BACKBONE = "custom"
 """The name, in a configuration, of a backbone that the caller brings."""
@@ -65,13 +66,8 @@ class EncoderConfig:
     nnz_per_row: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dim", "image_size", "channels"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"{name}: expected a whole number of at least 1; got {value!r}")
-        for name, known in (("backbone", (*BACKBONES, CUSTOM_BACKBONE)), ("activation", ACTIVATIONS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        check_counts(self, dict.fromkeys(("dim", "image_size", "channels"), 1))
+        check_known(self, {"backbone": (*BACKBONES, CUSTOM_BACKBONE), "activation": ACTIVATIONS})
         for name in ("theta", "pixel_mean", "pixel_std"):
             value = getattr(self, name)
             is_open = value is None and name in ("pixel_mean", "pixel_std")

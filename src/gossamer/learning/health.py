@@ -9,7 +9,14 @@ from torch import Tensor
 from gossamer.arrays import IntArray, TextArray
 from gossamer.embeddings import SparseEmbeddings
 from gossamer.errors import DataError
-from gossamer.metrics import dead_dims, dim_frequencies, flops_per_document, hit_rate_at_k, suboptimality_ratio
+from gossamer.metrics import (
+    class_suboptimality_ratio,
+    dead_dims,
+    dim_frequencies,
+    flops_per_document,
+    hit_rate_at_k,
+    suboptimality_ratio,
+)
 from gossamer.results import NO_DOCUMENT
 
 _SCORES_PER_BLOCK = 1 << 22
@@ -27,6 +34,8 @@ class HealthReport:
     nnz_per_row: float
     suboptimality_ratio: float | None
     """None if every row is zero."""
+    class_suboptimality_ratio: float | None
+    """What to expect of so many classes, see `gossamer.metrics.class_suboptimality_ratio`; None without labels, too."""
     dead_dims: int
     """How many dimensions are zero in every row."""
     zero_rows: int
@@ -67,6 +76,11 @@ def examine(embeddings: Tensor, labels: TextArray | None = None) -> HealthReport
         flops_per_document=flops_per_document(rows, rows),
         nnz_per_row=rows.nnz / len(rows),
         suboptimality_ratio=suboptimality_ratio(rows) if rows.nnz else None,
+        class_suboptimality_ratio=(
+            class_suboptimality_ratio(rows.dim, rows.nnz / len(rows), len(np.unique(labels)))
+            if labels is not None and rows.nnz
+            else None
+        ),
         dead_dims=len(dead_dims(rows)),
         zero_rows=int((rows.nnz_per_row == 0).sum()),
         hottest_dims=tuple(hottest),

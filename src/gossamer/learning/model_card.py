@@ -14,6 +14,7 @@ FIGURES = {
     "flops_per_document": "FLOPs per document",
     "nnz_per_row": "nonzeros per row",
     "suboptimality_ratio": "sub-optimality ratio R_sub (1 is even)",
+    "class_suboptimality_ratio": "R_sub that so many classes set",
     "dead_dims": "dimensions that no row uses",
     "zero_rows": "rows without a nonzero",
 }

@@ -12,7 +12,7 @@ def test_many_classes_are_held_out_whole_and_nothing_of_them_is_learned():
     held_out = hold_out(labels, seed=0)
     assert held_out.are_whole_classes
     kept = np.delete(labels, held_out.rows)
-    assert len(np.unique(labels[held_out.rows])) == 30
+    assert len(np.unique(labels[held_out.rows])) == 60
     assert not np.isin(kept, labels[held_out.rows]).any()
     assert len(kept) + len(held_out.rows) == len(labels) == len(set(held_out.rows)) + len(kept)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gossamer.errors import ConfigError
 from gossamer.learning.activations import ACTIVATIONS
 from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.settings import check_above_zero, check_counts, check_known
 from gossamer.learning.sparsifier.objectives import OBJECTIVES
 
 _COUNTS = {"width": 1, "dim": 1, "steps": 1, "batch_size": 2, "random_state": 0}
@@ -45,22 +46,10 @@ class SparsifierConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, lowest in _COUNTS.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < lowest:
-                raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
+        check_counts(self, _COUNTS)
         sparse = tuple(name for name in ACTIVATIONS if name != "none")
-        for name, known in (
-            ("activation", sparse),
-            ("objective", OBJECTIVES),
-            ("regularizer", REGULARIZERS),
-        ):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
-        for name in ("flops_per_document", "learning_rate"):
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ConfigError(f"{name}: expected a finite number above 0; got {value!r}")
+        check_known(self, {"activation": sparse, "objective": OBJECTIVES, "regularizer": REGULARIZERS})
+        check_above_zero(self, ("flops_per_document", "learning_rate"))
         if self.flops_per_document > self.dim:
             raise ConfigError(f"flops_per_document: expected at most dim = {self.dim}; got {self.flops_per_document:g}")
         if self.activation == "top-k" and self.regularizer != "none":

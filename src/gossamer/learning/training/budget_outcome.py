@@ -16,10 +16,9 @@ from gossamer.learning.training.health_callback import CORE_COST, held_out_figur
 from gossamer.learning.training.image_data import ImageDataModule
 from gossamer.learning.training.task import SparseEmbeddingTask
 
-# What is searched later is more foreign than classes held out of the same images: Omniglot's evaluation
-# alphabets cost 1.1 to 1.3 times as much as held-out characters of the background's after 400 batches of
-# 128, and 1.4 times after 400 of 64 (benchmarks/learning_budget.py). Within the tolerance of a tenth, below
-# is therefore better than above.
+# What is searched later is more foreign than classes held out of the same images: Omniglot's evaluation alphabets cost
+# 1.1 to 1.3 times as much as held-out characters of the background's (benchmarks/learning_budget.py). Within the
+# tolerance of a tenth, below is therefore better than above, and as far below as it allows.
 _MARGIN = 0.095
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from gossamer.learning.devices import PRECISIONS
 from gossamer.learning.encoder import EncoderConfig
 from gossamer.learning.objectives import OBJECTIVES
 from gossamer.learning.regularizers import REGULARIZERS
+from gossamer.learning.settings import check_counts, check_known
 from gossamer.learning.training.augmentation import AffineAugmentation
 from gossamer.learning.training.learning_rate import learning_rate_share
 
@@ -111,26 +112,18 @@ class TrainingConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, lowest in (("steps", 1), ("batch_size", 2), ("validate_every", 1), ("devices", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < lowest:
-                raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
-        for name in ("revive_after", "rows_per_class", "patience"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(f"{name}: expected a whole number of at least 1; got {value!r}")
+        check_counts(self, {"steps": 1, "batch_size": 2, "validate_every": 1, "devices": 1, "seed": 0})
+        given = [name for name in ("revive_after", "rows_per_class", "patience") if getattr(self, name) is not None]
+        check_counts(self, dict.fromkeys(given, 1))
         for name in ("learning_rate", "class_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected a finite number of at least 0; got {getattr(self, name)}")
-        for name, known in (("stop_on", STOP_ON), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}; got {getattr(self, name)!r}")
+        check_known(self, {"stop_on": STOP_ON, "precision": PRECISIONS})
         if self.batch_size % self.devices:
             raise ConfigError(
                 f"batch_size: expected a multiple of devices = {self.devices}, which share it; got {self.batch_size}"
             )
-        if self.regularizer not in REGULARIZERS:
-            raise ConfigError(f"regularizer: expected one of {', '.join(REGULARIZERS)}; got {self.regularizer!r}")
+        check_known(self, {"regularizer": REGULARIZERS})
         if not 0 <= self.ramp_start <= self.ramp_end <= 1:
             raise ConfigError(
                 f"ramp: expected 0 <= ramp_start <= ramp_end <= 1; got {self.ramp_start} and {self.ramp_end}"

@@ -113,7 +113,7 @@ def held_out_figures(embeddings: Tensor, sample: CostSample) -> dict[str, Any]:
     FLOPs per document are those of `measured_cost`.
     """
     figures = dataclasses.asdict(examine(embeddings)) | {"flops_per_document": _cost(_FLOPS, embeddings, sample)}
-    del figures["hit_rate_at_1"]
+    del figures["hit_rate_at_1"], figures["class_suboptimality_ratio"]  # those of labels
     return {PREFIX + name: value for name, value in figures.items()}
 
 

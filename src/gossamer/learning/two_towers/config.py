@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from gossamer.errors import ConfigError
 from gossamer.learning.activations import ACTIVATIONS
+from gossamer.learning.settings import check_above_zero, check_counts, check_known
 
 _COUNTS = {"n_items": 1, "dim": 1, "width": 1, "steps": 1, "n_users": 1, "n_targets": 1, "n_negatives": 1, "seed": 0}
 _NUMBERS = ("temperature", "learning_rate", "headroom")
@@ -76,17 +76,9 @@ class TwoTowersConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, lowest in _COUNTS.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < lowest:
-                raise ConfigError(f"{name}: expected a whole number of at least {lowest}; got {value!r}")
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ConfigError(f"{name}: expected a finite number above 0; got {value!r}")
-        known = [name for name in ACTIVATIONS if name != "top-k"]
-        if self.activation not in known:
-            raise ConfigError(f"activation: expected one of {', '.join(known)}; got {self.activation!r}")
+        check_counts(self, _COUNTS)
+        check_above_zero(self, _NUMBERS)
+        check_known(self, {"activation": [name for name in ACTIVATIONS if name != "top-k"]})
         if (self.flops_per_item is None) == self.is_sparse:
             raise ConfigError(
                 "flops_per_item: expected a number if and only if codes are sparse; "
