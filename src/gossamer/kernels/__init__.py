@@ -13,6 +13,9 @@ from numba.core import event
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 
+jit_uncounted = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+"""As `jit`, for functions that make no arrays: references to those of the caller are not counted."""
+
 _logger = logging.getLogger(__name__)
 
 

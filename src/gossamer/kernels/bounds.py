@@ -14,7 +14,7 @@ where no product is negative.
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.masks import LANES, count_bits, exceeding, lowest_bit
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.subsets import is_member
@@ -69,7 +69,7 @@ def constant_and_fold(rests, n_used, radius, usual):
     return radius * radius * fold + rest * rest / (4 * fold), fold
 
 
-@jit
+@jit_uncounted
 def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive, sums):
     """Add up what the postings of one window contribute to the bounds.
 
@@ -109,13 +109,13 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
             start = end
 
 
-@jit
+@jit_uncounted
 def _end_before(segments, segment, window_first):
     """Return where the segment before this one ends, which is where this one starts."""
     return np.int64(segments[3 * segment - 3]) if segment > window_first else 0
 
 
-@jit
+@jit_uncounted
 def _fetch_segments(list_segments, segments, number):
     if number >= 0:
         first, last = 3 * list_segments[number], 3 * list_segments[number + 1]
@@ -123,7 +123,7 @@ def _fetch_segments(list_segments, segments, number):
             prefetch(segments, place)
 
 
-@jit
+@jit_uncounted
 def _fetch_ids(list_segments, segments, window_first, number, ids):
     if number >= 0:
         start = _end_before(segments, list_segments[number], window_first)
@@ -141,7 +141,7 @@ def _largest_step(weight, fold, low, high):
     return np.int16(np.ceil(weight * value - fold * value * value))
 
 
-@jit
+@jit_uncounted
 def mark_shared(lists, number, list_numbers, sums):
     """Set the sums of all units that share a dimension with the query to 0."""
     window_starts, window_lists, _, list_segments, segments, all_ids = lists
@@ -154,7 +154,7 @@ def mark_shared(lists, number, list_numbers, sums):
                 sums[unit] = 0
 
 
-@jit
+@jit_uncounted
 def count_above(sums, limit):
     """Return how many bounds exceed ``limit``, which is at least 0."""
     n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
@@ -165,7 +165,7 @@ def count_above(sums, limit):
     return n
 
 
-@jit
+@jit_uncounted
 def collect(sums, limit, bits, units, clears):
     """Write the units whose bound exceeds ``limit`` to ``units``, ascending, and return how many there are.
 
@@ -189,7 +189,7 @@ def collect(sums, limit, bits, units, clears):
     return n
 
 
-@jit
+@jit_uncounted
 def best_units(sums, limit, bits, best):
     """Write the k units with the best bounds above ``limit`` to ``best``, and return how many there are, at most k.
 
@@ -198,7 +198,7 @@ def best_units(sums, limit, bits, best):
     """
     k, n, n_whole = best.size >> 1, 0, sums.size - sums.size % LANES
     if bits.size == 0:
-        limit = max(limit, _below_best(sums, k))
+        limit = max(limit, _below_best(sums, best))
     for start in range(0, n_whole, LANES):
         mask = exceeding(sums, start, sums.dtype.type(limit))
         if bits.size:
@@ -214,7 +214,7 @@ def best_units(sums, limit, bits, best):
     return min(n, k)
 
 
-@jit
+@jit_uncounted
 def _keep_unit(sums, limit, unit, best, n):
     """Append a unit if its bound exceeds the limit; return how many there are now, and what the next must exceed."""
     if sums[unit] <= limit:
@@ -227,17 +227,23 @@ def _keep_unit(sums, limit, unit, best, n):
     return k, bound_of(best[k - 1])
 
 
-@jit
-def _below_best(sums, k):
-    """Return a number below which the k-th best bound does not lie: one below the k-th best of the blocks' best."""
-    n_blocks = -(-sums.size // _BLOCK)
-    if k > n_blocks:
+@jit_uncounted
+def _below_best(sums, best):
+    """Return a number below which the k-th best bound does not lie: one below the k-th best of the blocks' best.
+
+    ``best``, with room for 2k entries, is what it works on.
+    """
+    k, n = best.size >> 1, 0
+    if k > -(-sums.size // _BLOCK):
         return np.int64(NEVER)
-    largest = np.empty(n_blocks, np.int64)
-    for block in range(n_blocks):
-        largest[block] = _largest_of_block(sums[block * _BLOCK : (block + 1) * _BLOCK])
-    largest.sort()
-    return largest[n_blocks - k] - 1
+    for start in range(0, sums.size, _BLOCK):
+        best[n] = np.int64(_largest_of_block(sums[start : start + _BLOCK])) + 32_768
+        n += 1
+        if n == best.size:
+            select_best(best, k)
+            n = k
+    select_best(best[:n], k)
+    return np.int64(best[k - 1]) - 32_769
 
 
 @jit
@@ -258,7 +264,7 @@ def bound_of(entry):
     return np.int64(entry >> np.uint64(32)) - 32_768
 
 
-@jit
+@jit_uncounted
 def _largest_of_block(block):
     if block.size < _BLOCK:
         return _largest(block)
@@ -268,7 +274,7 @@ def _largest_of_block(block):
     return largest
 
 
-@jit
+@jit_uncounted
 def _largest(block):
     largest = block[0]
     for i in range(block.size):  # comparing like this vectorizes

@@ -9,7 +9,7 @@ Windows are outermost, queries inside, so that many queries read a window's list
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
@@ -109,7 +109,7 @@ def search(
             write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
 
 
-@jit
+@jit_uncounted
 def search_window(
     lists, rows, shape, number, bits, min_score, split, q, queries, list_dims, numbers,
     workspace, state, entries, ranks, best, used, weights,
@@ -138,7 +138,7 @@ def search_window(
         )  # fmt: skip
 
 
-@jit
+@jit_uncounted
 def _search_sums(
     lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
     sums, units, dense, state, rests, ranks, best, used, weights,
@@ -188,7 +188,7 @@ def _search_sums(
     state[COUNT], state[THRESHOLD] = n, threshold
 
 
-@jit
+@jit_uncounted
 def take_entries(order, numbers, queries, used, weights):
     """Write the lists and the values of a query's entries in the order in which they are added."""
     _, values, query_lists = queries
@@ -226,7 +226,7 @@ def _adapt(state, n_units, rows):
         state[SHARE] = min(_MOST, state[SHARE] + _CHANGE)
 
 
-@jit
+@jit_uncounted
 def _score(rows, units, first, queries, list_dims, q, dense, threshold, n, ranks):
     """Score the documents that ``units``, numbered from ``first`` on, become; return as `score_rows` does."""
     if units.size == 0:
