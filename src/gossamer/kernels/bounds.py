@@ -15,7 +15,7 @@ where no product is negative.
 import numpy as np
 
 from gossamer.kernels import jit, jit_uncounted
-from gossamer.kernels.masks import LANES, count_bits, exceeding, lowest_bit
+from gossamer.kernels.masks import LANES, clear_lanes, count_bits, exceeding, lowest_bit
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.subsets import is_member
 from gossamer.kernels.topk import select_best
@@ -104,8 +104,9 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
             end = np.int64(segments[3 * segment])
             step = _largest_step(weight, fold * steps, bounds[3 * segment + 2], bounds[3 * segment + 1])
             if step > 0 or not only_positive:
-                for unit in ids[start:end]:  # a loop over a slice needs no checks for negative indices
-                    sums[unit] += step
+                # Unsigned numbers need no checks for negative indices, and a slice would be slower.
+                for place in range(np.uint64(start), np.uint64(end)):
+                    sums[ids[place]] += step
             start = end
 
 
@@ -175,6 +176,8 @@ def collect(sums, limit, bits, units, clears):
     n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
     for start in range(0, n_whole, LANES):
         mask = exceeding(sums, start, above)
+        if clears:
+            clear_lanes(sums, start)
         if bits.size:
             mask &= bits[start // LANES]
         while mask != 0:
@@ -185,7 +188,7 @@ def collect(sums, limit, bits, units, clears):
         units[n] = unit  # stays if n is increased: no branch, hence none predicted wrongly
         n += (sums[unit] > above) & (bits.size == 0 or is_member(bits, unit))
     if clears:
-        sums[:] = 0
+        sums[n_whole:] = 0
     return n
 
 

@@ -36,12 +36,12 @@ def score_rows(rows, candidates, dense, threshold, n, ranks):
     for c in range(min(_AHEAD, candidates.size)):
         prefetch(indptr, candidates[c])
     for c in range(min(_AHEAD >> 1, candidates.size)):
-        _fetch_row(rows, candidates[c])
+        fetch_row(rows, candidates[c])
     for c in range(candidates.size):
         if c + _AHEAD < candidates.size:
             prefetch(indptr, candidates[c + _AHEAD])
         if c + (_AHEAD >> 1) < candidates.size:
-            _fetch_row(rows, candidates[c + (_AHEAD >> 1)])
+            fetch_row(rows, candidates[c + (_AHEAD >> 1)])
         row = candidates[c]
         row_dims, row_values = dims[indptr[row] : indptr[row + 1]], values[indptr[row] : indptr[row + 1]]
         score = np.float32(0)
@@ -69,7 +69,8 @@ def keep_best(ranks, n, k, threshold):
 
 
 @jit_uncounted
-def _fetch_row(rows, row):
+def fetch_row(rows, row):
+    """Ask the cache for the entries of a row."""
     indptr, dims, values, _ = rows
     for p in range(indptr[row], indptr[row + 1], 32):
         prefetch(dims, p)
