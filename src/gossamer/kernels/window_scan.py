@@ -239,10 +239,10 @@ def _score_pending(rows, pending, queries, list_dims, dense, state, ranks):
         q, end = asking[start], start + 1
         while end < n_pending and asking[end] == q:
             end += 1
-        while far < min(n_pending, end + _FAR):
+        while far < n_pending and far < end + _FAR:
             prefetch(rows[0], waiting[far])
             far += 1
-        while near < min(n_pending, end + _NEAR):
+        while near < n_pending and near < end + _NEAR:
             fetch_row(rows, waiting[near])
             near += 1
         n, threshold = np.int64(state[q, COUNT]), np.float32(state[q, THRESHOLD])
