@@ -27,6 +27,11 @@ def exceeding(sums, start, limit):
     return np.uint64(sum(1 << place for place in np.flatnonzero(sums[start : start + bounds.LANES] > limit).tolist()))
 
 
+def clear_lanes(sums, start):
+    """Stand in for setting 64 sums at once."""
+    sums[start : start + bounds.LANES] = 0
+
+
 def lowest_bit(mask):
     """Return the place of the lowest bit that is set."""
     return (int(mask) & -int(mask)).bit_length() - 1
@@ -37,6 +42,7 @@ def prepare_modules():
     block_max._TOO_DEAR = window_scan._TOO_DEAR = np.inf
     for module in MODULES:
         module.prefetch, module.call = do_nothing, lambda kernel, *arguments: kernel(*arguments)
+    bounds.clear_lanes = clear_lanes
     bounds.exceeding, bounds.lowest_bit, bounds.count_bits = exceeding, lowest_bit, lambda mask: int(mask).bit_count()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from gossamer import SparseEmbeddings
-from gossamer.kernels import bounds
+from gossamer.kernels import bounds, window_scan
 from plans import Plan
 from rows import integer_embeddings
 from search_cases import Rows, difference, reference_search
@@ -181,6 +181,19 @@ def test_a_split_does_not_need_the_lists_that_it_leaves_out(rng):
         assert difference(plan.search(query, 10), expected) is None
         plan.lists = lists
         assert (difference(plan.search(query, 10), expected) is None) == is_left_out
+
+
+def test_rows_wait_to_be_scored_as_long_as_there_is_room():
+    pending, units = np.zeros(1 + 2 * 5, np.int32), np.int32([7, 3])
+    assert window_scan._postpone(units, 100, 1, pending)
+    assert window_scan._postpone(units[:1], 200, 4, pending)
+    assert not window_scan._postpone(np.int32([1, 2, 3]), 300, 5, pending)
+    assert pending[:4].tolist() == [3, 107, 103, 207]
+    assert pending[6:9].tolist() == [1, 1, 4]
+    assert window_scan._postpone(units, 300, 5, pending)
+    assert pending.tolist() == [5, 107, 103, 207, 307, 303, 1, 1, 4, 5, 5]
+    assert not window_scan._postpone(units[:1], 300, 5, pending)
+    assert not window_scan._postpone(units[:0], 300, 5, pending[:0])
 
 
 BOUNDS_CHECKED = """

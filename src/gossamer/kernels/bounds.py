@@ -14,8 +14,8 @@ where no product is negative.
 
 import numpy as np
 
-from gossamer.kernels import jit
-from gossamer.kernels.masks import LANES, count_bits, exceeding, lowest_bit
+from gossamer.kernels import jit, jit_uncounted
+from gossamer.kernels.masks import LANES, clear_lanes, count_bits, exceeding, lowest_bit
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.subsets import is_member
 from gossamer.kernels.topk import select_best
@@ -23,7 +23,6 @@ from gossamer.kernels.topk import select_best
 WIDE, NARROW = 32_766, 255
 """The most steps of a bound: of sums of int16, and of uint8."""
 _AHEAD = 1024  # postings of the next list that are fetched
-_AT_ONCE = 64  # segments of a list, of which no list we build has more
 _BLOCK = 512  # bounds of which the best one is looked for at once
 NEVER = np.int16(-32_768)
 """The bound of a unit that is not to be found; no true bound is as low. Among narrow sums it becomes 0."""
@@ -70,7 +69,7 @@ def constant_and_fold(rests, n_used, radius, usual):
     return radius * radius * fold + rest * rest / (4 * fold), fold
 
 
-@jit
+@jit_uncounted
 def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive, sums):
     """Add up what the postings of one window contribute to the bounds.
 
@@ -90,7 +89,6 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
     bounds = segments.view(np.float32)
     window_first = list_segments[window_lists[number]]
     n_lists = list_numbers.size
-    list_steps = np.empty(_AT_ONCE, np.int16)
     # What is read of a list is far from what is read of the next one: it is asked for long before.
     for t in range(n_lists):
         _fetch_segments(list_segments, segments, list_numbers[t])
@@ -99,30 +97,26 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
             _fetch_ids(list_segments, segments, window_first, list_numbers[t + 1], ids)
         if t < 0 or list_numbers[t] < 0:
             continue
-        last = list_segments[list_numbers[t] + 1]
+        first, last = list_segments[list_numbers[t]], list_segments[list_numbers[t] + 1]
+        start = _end_before(segments, first, window_first)
         weight = weights[t] * steps
-        for first in range(list_segments[list_numbers[t]], last, _AT_ONCE):
-            n_segments = min(_AT_ONCE, last - first)
-            # In a loop of their own, so that the end of a segment, which is hard to predict, holds up none of them.
-            for i in range(n_segments):
-                place = 3 * (first + i)
-                list_steps[i] = _largest_step(weight, fold * steps, bounds[place + 2], bounds[place + 1])
-            start = _end_before(segments, first, window_first)
-            for i in range(n_segments):
-                end, step = np.int64(segments[3 * (first + i)]), list_steps[i]
-                if step > 0 or not only_positive:
-                    for unit in ids[start:end]:  # a loop over a slice needs no checks for negative indices
-                        sums[unit] += step
-                start = end
+        for segment in range(first, last):
+            end = np.int64(segments[3 * segment])
+            step = _largest_step(weight, fold * steps, bounds[3 * segment + 2], bounds[3 * segment + 1])
+            if step > 0 or not only_positive:
+                # Unsigned numbers need no checks for negative indices, and a slice would be slower.
+                for place in range(np.uint64(start), np.uint64(end)):
+                    sums[ids[place]] += step
+            start = end
 
 
-@jit
+@jit_uncounted
 def _end_before(segments, segment, window_first):
     """Return where the segment before this one ends, which is where this one starts."""
     return np.int64(segments[3 * segment - 3]) if segment > window_first else 0
 
 
-@jit
+@jit_uncounted
 def _fetch_segments(list_segments, segments, number):
     if number >= 0:
         first, last = 3 * list_segments[number], 3 * list_segments[number + 1]
@@ -130,7 +124,7 @@ def _fetch_segments(list_segments, segments, number):
             prefetch(segments, place)
 
 
-@jit
+@jit_uncounted
 def _fetch_ids(list_segments, segments, window_first, number, ids):
     if number >= 0:
         start = _end_before(segments, list_segments[number], window_first)
@@ -148,7 +142,7 @@ def _largest_step(weight, fold, low, high):
     return np.int16(np.ceil(weight * value - fold * value * value))
 
 
-@jit
+@jit_uncounted
 def mark_shared(lists, number, list_numbers, sums):
     """Set the sums of all units that share a dimension with the query to 0."""
     window_starts, window_lists, _, list_segments, segments, all_ids = lists
@@ -161,7 +155,7 @@ def mark_shared(lists, number, list_numbers, sums):
                 sums[unit] = 0
 
 
-@jit
+@jit_uncounted
 def count_above(sums, limit):
     """Return how many bounds exceed ``limit``, which is at least 0."""
     n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
@@ -172,7 +166,7 @@ def count_above(sums, limit):
     return n
 
 
-@jit
+@jit_uncounted
 def collect(sums, limit, bits, units, clears):
     """Write the units whose bound exceeds ``limit`` to ``units``, ascending, and return how many there are.
 
@@ -182,6 +176,8 @@ def collect(sums, limit, bits, units, clears):
     n, above, n_whole = 0, sums.dtype.type(limit), sums.size - sums.size % LANES
     for start in range(0, n_whole, LANES):
         mask = exceeding(sums, start, above)
+        if clears:
+            clear_lanes(sums, start)
         if bits.size:
             mask &= bits[start // LANES]
         while mask != 0:
@@ -192,50 +188,36 @@ def collect(sums, limit, bits, units, clears):
         units[n] = unit  # stays if n is increased: no branch, hence none predicted wrongly
         n += (sums[unit] > above) & (bits.size == 0 or is_member(bits, unit))
     if clears:
-        sums[:] = 0
+        sums[n_whole:] = 0
     return n
 
 
-@jit
+@jit_uncounted
 def best_units(sums, limit, bits, best):
     """Write the k units with the best bounds above ``limit`` to ``best``, and return how many there are, at most k.
 
     ``best`` has room for 2k entries, see `entry_of`. Of all units of the window, or of those whose bit is set, unless
     ``bits`` is empty.
     """
-    k, n, largest = best.size >> 1, 0, _largest_of_blocks(sums)
-    if bits.size == 0 and k <= largest.size:
-        # The k-th best bound is no lower than the k-th best of the blocks' best.
-        ordered = largest.copy()
-        select_best(ordered, k)
-        limit = max(limit, ordered[k - 1] - 1)
-    for block in range(largest.size):
-        if largest[block] > limit:
-            end = min((block + 1) * _BLOCK, sums.size)
-            n, limit = _keep_units(sums, limit, block * _BLOCK, end, bits, best, n)
-    if n > k:
-        select_best(best[:n], k)
-    return min(n, k)
-
-
-@jit
-def _keep_units(sums, limit, first, end, bits, best, n):
-    """Append the units from ``first`` on whose bounds exceed the limit; return as `_keep_unit` does."""
-    whole = end - (end - first) % LANES
-    for start in range(first, whole, LANES):
+    k, n, n_whole = best.size >> 1, 0, sums.size - sums.size % LANES
+    if bits.size == 0:
+        limit = max(limit, _below_best(sums, best))
+    for start in range(0, n_whole, LANES):
         mask = exceeding(sums, start, sums.dtype.type(limit))
         if bits.size:
             mask &= bits[start // LANES]
         while mask != 0:
             n, limit = _keep_unit(sums, limit, start + lowest_bit(mask), best, n)
             mask &= mask - np.uint64(1)
-    for unit in range(whole, end):
+    for unit in range(n_whole, sums.size):
         if bits.size == 0 or is_member(bits, unit):
             n, limit = _keep_unit(sums, limit, unit, best, n)
-    return n, limit
+    if n > k:
+        select_best(best[:n], k)
+    return min(n, k)
 
 
-@jit
+@jit_uncounted
 def _keep_unit(sums, limit, unit, best, n):
     """Append a unit if its bound exceeds the limit; return how many there are now, and what the next must exceed."""
     if sums[unit] <= limit:
@@ -248,13 +230,23 @@ def _keep_unit(sums, limit, unit, best, n):
     return k, bound_of(best[k - 1])
 
 
-@jit
-def _largest_of_blocks(sums):
-    """Return the best bound of each `_BLOCK` units."""
-    largest = np.empty(-(-sums.size // _BLOCK), np.int64)
-    for block in range(largest.size):
-        largest[block] = _largest_of_block(sums[block * _BLOCK : (block + 1) * _BLOCK])
-    return largest
+@jit_uncounted
+def _below_best(sums, best):
+    """Return a number below which the k-th best bound does not lie: one below the k-th best of the blocks' best.
+
+    ``best``, with room for 2k entries, is what it works on.
+    """
+    k, n = best.size >> 1, 0
+    if k > -(-sums.size // _BLOCK):
+        return np.int64(NEVER)
+    for start in range(0, sums.size, _BLOCK):
+        best[n] = np.int64(_largest_of_block(sums[start : start + _BLOCK])) + 32_768
+        n += 1
+        if n == best.size:
+            select_best(best, k)
+            n = k
+    select_best(best[:n], k)
+    return np.int64(best[k - 1]) - 32_769
 
 
 @jit
@@ -275,7 +267,7 @@ def bound_of(entry):
     return np.int64(entry >> np.uint64(32)) - 32_768
 
 
-@jit
+@jit_uncounted
 def _largest_of_block(block):
     if block.size < _BLOCK:
         return _largest(block)
@@ -285,7 +277,7 @@ def _largest_of_block(block):
     return largest
 
 
-@jit
+@jit_uncounted
 def _largest(block):
     largest = block[0]
     for i in range(block.size):  # comparing like this vectorizes

@@ -28,6 +28,20 @@ def _exceeding_signature(_context, array, _start, _limit):
     return types.uint64(array, types.intp, array.dtype), generate
 
 
+def _clear_signature(_context, array, _start):
+    """Give the type and the code of setting 64 places from ``start`` on, which must exist, to 0."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        number = signature.args[0].dtype
+        vector = ir.VectorType(context.get_data_type(number), LANES)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), vector.as_pointer())
+        builder.store(ir.Constant(vector, [0] * LANES), place, align=number.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
 def _lowest_bit_signature(_context, _mask):
     """Give the type and the code of the place of the lowest bit that is set; one must be."""
 
@@ -47,5 +61,6 @@ def _count_bits_signature(_context, _mask):
 
 
 exceeding: Any = intrinsic(_exceeding_signature)
+clear_lanes: Any = intrinsic(_clear_signature)
 lowest_bit: Any = intrinsic(_lowest_bit_signature)
 count_bits: Any = intrinsic(_count_bits_signature)

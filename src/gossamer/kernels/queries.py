@@ -7,7 +7,7 @@ from it on. An entry's row in the latter is shifted by the number of its query, 
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.bounds import NARROW, WIDE, steps_per_score
 
 COUNT, THRESHOLD, STEPS, MOST, SHARED, SHARE, WORK, NORM, LOWEST = range(9)
@@ -75,7 +75,7 @@ def sort_entries(first, last, q, values, query_lists, list_dims, lengths, entrie
         entries[1, first + place + q] = np.sqrt(squares)
 
 
-@jit
+@jit_uncounted
 def n_entries_to_add(state, rests, expected, threshold, min_score, radius):
     """Return how many entries of a query to add up: all, but for those that a split leaves out.
 
@@ -89,7 +89,7 @@ def n_entries_to_add(state, rests, expected, threshold, min_score, radius):
     return n_entries_for(rests, state[SHARE] * goal / radius)
 
 
-@jit
+@jit_uncounted
 def n_entries_for(rests, most):
     """Return how many entries to add so that the norm of the rest is at most ``most``."""
     low, high = 0, rests.size - 1

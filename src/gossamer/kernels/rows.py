@@ -6,14 +6,14 @@ The arrays that kernels call ``rows``: ``indptr`` (int64), ``dims`` (uint16 or i
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.topk import rank_of, score_of, select_best
 
 _AHEAD = 12  # rows between the one that is scored and the one that is fetched
 
 
-@jit
+@jit_uncounted
 def score_rows(rows, candidates, dense, threshold, n, ranks):
     """Score candidates, and append those above ``threshold`` to the ``n`` ranks found so far.
 
@@ -36,12 +36,12 @@ def score_rows(rows, candidates, dense, threshold, n, ranks):
     for c in range(min(_AHEAD, candidates.size)):
         prefetch(indptr, candidates[c])
     for c in range(min(_AHEAD >> 1, candidates.size)):
-        _fetch_row(rows, candidates[c])
+        fetch_row(rows, candidates[c])
     for c in range(candidates.size):
         if c + _AHEAD < candidates.size:
             prefetch(indptr, candidates[c + _AHEAD])
         if c + (_AHEAD >> 1) < candidates.size:
-            _fetch_row(rows, candidates[c + (_AHEAD >> 1)])
+            fetch_row(rows, candidates[c + (_AHEAD >> 1)])
         row = candidates[c]
         row_dims, row_values = dims[indptr[row] : indptr[row + 1]], values[indptr[row] : indptr[row + 1]]
         score = np.float32(0)
@@ -55,7 +55,7 @@ def score_rows(rows, candidates, dense, threshold, n, ranks):
     return n, threshold
 
 
-@jit
+@jit_uncounted
 def keep_best(ranks, n, k, threshold):
     """Keep the best k of n ranks; return how many are left, and what a score must exceed to be among them."""
     if n < k:
@@ -68,8 +68,9 @@ def keep_best(ranks, n, k, threshold):
     return k, max(threshold, below)
 
 
-@jit
-def _fetch_row(rows, row):
+@jit_uncounted
+def fetch_row(rows, row):
+    """Ask the cache for the entries of a row."""
     indptr, dims, values, _ = rows
     for p in range(indptr[row], indptr[row + 1], 32):
         prefetch(dims, p)
@@ -77,7 +78,7 @@ def _fetch_row(rows, row):
         prefetch(values, p + 16)
 
 
-@jit
+@jit_uncounted
 def spread(queries, list_dims, q, dense):
     """Write the entries of query q to their places."""
     indptr, values, query_lists = queries
@@ -85,7 +86,7 @@ def spread(queries, list_dims, q, dense):
         dense[list_dims[query_lists[entry]]] = values[entry]
 
 
-@jit
+@jit_uncounted
 def clear(queries, list_dims, q, dense):
     """Undo `spread`."""
     indptr, _, query_lists = queries

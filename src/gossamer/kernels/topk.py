@@ -7,7 +7,7 @@ it is full, the best k are selected, so that a document costs O(1) for any k.
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 
 _SIGN = np.uint32(1 << 31)
 _ALL = np.uint32((1 << 32) - 1)
@@ -38,7 +38,7 @@ def doc_id_of(rank):
     return np.int32(_ALL - np.uint32(rank & np.uint64(_ALL)))
 
 
-@jit
+@jit_uncounted
 def select_best(ranks, k):
     """Move the k largest ranks to the front, the k-th of them to ``ranks[k - 1]``; needs 1 <= k <= size.
 

@@ -9,7 +9,7 @@ Windows are outermost, queries inside, so that many queries read a window's list
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
@@ -24,6 +24,7 @@ from gossamer.kernels.bounds import (
 )
 from gossamer.kernels.masks import LANES
 from gossamer.kernels.postings import find_list
+from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.queries import (
     COUNT,
     LOWEST,
@@ -36,7 +37,7 @@ from gossamer.kernels.queries import (
     n_entries_to_add,
     prepare,
 )
-from gossamer.kernels.rows import clear, keep_best, score_rows, spread
+from gossamer.kernels.rows import clear, fetch_row, keep_best, score_rows, spread
 from gossamer.kernels.subsets import take_bits
 from gossamer.kernels.topk import write_best
 
@@ -47,6 +48,9 @@ ROW_COST, ENTRY_COST = 120, 2
 # takes more, less; if far too much, the split is given up for the window, so that it takes less than two scans.
 _CHEAP, _DEAR, _TOO_DEAR = 0.08, 0.2, 0.6
 _CHANGE, _MOST = 0.05, 0.95
+# Rows that wait to be scored: so many a query and together at most, and fewer than these wait for the next window.
+_ROOM_OF_QUERY, _ROOM, _FEW = 1 << 8, 1 << 14, 32
+_FAR, _NEAR = 24, 12  # rows between the one that is scored and those of which the place and the entries are fetched
 
 
 @jit
@@ -93,6 +97,8 @@ def search(
     best = np.empty(ranks.shape[1], np.uint64)
     used, weights = room_for_entries(queries[0])
     inside = np.empty(-(-window // LANES) if bits.size else 0, np.uint64)
+    pending = np.empty(1 + 2 * min(_ROOM, _ROOM_OF_QUERY * state.shape[0]), np.int32)
+    pending[0] = 0
     for number in range(first_window, min(last_window, n_windows)):
         first = number * window
         if bits.size and not take_bits(bits, first, inside):
@@ -100,16 +106,19 @@ def search(
         for i in range(list_dims.size):
             numbers[i] = find_list(lists, number, list_dims[i])
         for q in range(state.shape[0]):
-            search_window(
+            _search_window(
                 lists, rows, shape, number, inside, min_score, split, q, queries, list_dims, numbers,
-                workspace, state, entries, ranks, best, used, weights,
+                workspace, state, entries, ranks, best, used, weights, pending,
             )  # fmt: skip
+        if pending[0] >= _FEW:
+            _score_pending(rows, pending, queries, list_dims, workspace[-1], state, ranks)
+    _score_pending(rows, pending, queries, list_dims, workspace[-1], state, ranks)
     if last_window * window >= n_docs:
         for q in range(state.shape[0]):
             write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
 
 
-@jit
+@jit_uncounted
 def search_window(
     lists, rows, shape, number, bits, min_score, split, q, queries, list_dims, numbers,
     workspace, state, entries, ranks, best, used, weights,
@@ -119,6 +128,18 @@ def search_window(
     ``bits`` are those of the window, or none; ``numbers`` are the lists of ``list_dims``; ``used`` and ``weights``
     have room for the entries of any query.
     """
+    _search_window(
+        lists, rows, shape, number, bits, min_score, split, q, queries, list_dims, numbers,
+        workspace, state, entries, ranks, best, used, weights, workspace[2][:0],
+    )  # fmt: skip
+
+
+@jit_uncounted
+def _search_window(
+    lists, rows, shape, number, bits, min_score, split, q, queries, list_dims, numbers,
+    workspace, state, entries, ranks, best, used, weights, pending,
+):  # fmt: skip
+    """Do so, but leave rows to `_score_pending` if there is room in ``pending``, which may have none."""
     start, end = queries[0][q], queries[0][q + 1]
     if start == end:
         return
@@ -129,19 +150,19 @@ def search_window(
     if state[q, MOST] == NARROW:
         _search_sums(
             lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
-            narrow_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
+            narrow_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights, pending,
         )  # fmt: skip
     else:
         _search_sums(
             lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
-            wide_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights,
+            wide_sums[:n_units], units, dense, state[q], rests, ranks[q], best, used, weights, pending,
         )  # fmt: skip
 
 
-@jit
+@jit_uncounted
 def _search_sums(
     lists, rows, shape, number, bits, min_score, split, q, queries, list_dims,
-    sums, units, dense, state, rests, ranks, best, used, weights,
+    sums, units, dense, state, rests, ranks, best, used, weights, pending,
 ):  # fmt: skip
     """Do so with wide or narrow sums, one for each document of the window."""
     _, window, _, _, radius, lowest = shape
@@ -184,11 +205,56 @@ def _search_sums(
         if is_split:
             _adapt(state, n_units, rows)
         break
-    n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, dense, threshold, n, ranks)
+    if not _postpone(units[:n_units], first, q, pending):
+        n, threshold = _score(rows, units[:n_units], first, queries, list_dims, q, dense, threshold, n, ranks)
     state[COUNT], state[THRESHOLD] = n, threshold
 
 
-@jit
+@jit_uncounted
+def _postpone(units, first, q, pending):
+    """Append the documents that ``units``, numbered from ``first`` on, become to ``pending``, if there is room.
+
+    ``pending`` holds how many there are, places for as many rows as there is room for, and for their queries.
+    """
+    room = pending.size >> 1
+    if room == 0 or pending[0] + units.size > room:
+        return False
+    place = 1 + pending[0]
+    for i in range(units.size):
+        pending[place + i], pending[room + place + i] = first + units[i], q
+    pending[0] += units.size
+    return True
+
+
+@jit_uncounted
+def _score_pending(rows, pending, queries, list_dims, dense, state, ranks):
+    """Score the documents in ``pending``, and leave none there.
+
+    The rows of the next queries are fetched meanwhile: a query has too few in a window to hide how far they are.
+    """
+    n_pending, room = np.int64(pending[0]), pending.size >> 1
+    waiting, asking = pending[1 : 1 + n_pending], pending[1 + room : 1 + room + n_pending]
+    far, near, start = 0, 0, 0
+    while start < n_pending:
+        q, end = asking[start], start + 1
+        while end < n_pending and asking[end] == q:
+            end += 1
+        while far < n_pending and far < end + _FAR:
+            prefetch(rows[0], waiting[far])
+            far += 1
+        while near < n_pending and near < end + _NEAR:
+            fetch_row(rows, waiting[near])
+            near += 1
+        n, threshold = np.int64(state[q, COUNT]), np.float32(state[q, THRESHOLD])
+        spread(queries, list_dims, q, dense)
+        n, threshold = score_rows(rows, waiting[start:end], dense, threshold, n, ranks[q])
+        clear(queries, list_dims, q, dense)
+        state[q, COUNT], state[q, THRESHOLD] = keep_best(ranks[q], n, ranks.shape[1] >> 1, threshold)
+        start = end
+    pending[0] = 0
+
+
+@jit_uncounted
 def take_entries(order, numbers, queries, used, weights):
     """Write the lists and the values of a query's entries in the order in which they are added."""
     _, values, query_lists = queries
@@ -226,7 +292,7 @@ def _adapt(state, n_units, rows):
         state[SHARE] = min(_MOST, state[SHARE] + _CHANGE)
 
 
-@jit
+@jit_uncounted
 def _score(rows, units, first, queries, list_dims, q, dense, threshold, n, ranks):
     """Score the documents that ``units``, numbered from ``first`` on, become; return as `score_rows` does."""
     if units.size == 0:
