@@ -102,17 +102,6 @@ def many_windows(request):
         return documents, queries, InvertedIndex.build(documents, plan=request.param)
 
 
-@pytest.mark.parametrize(("plan", "dim", "window"), [
-    ("scan", 1, 32_768), ("split", 1, 32_768), ("scan", 79, 32_768), ("scan", 83, 65_536), ("block-max", 1, 65_536)
-])  # fmt: skip
-def test_windows_of_a_scan_are_halved_where_lists_stay_long(plan, dim, window):
-    # Lists of 32,768 / dim postings in half a window: 415 for 79 dimensions, 395 for 83.
-    n = 7000
-    documents = SparseEmbeddings(np.arange(n + 1), np.arange(n) % dim, np.ones(n), dim=dim)
-    contents = InvertedIndex.build(documents, plan=plan)._engine.contents
-    assert contents.window == window
-
-
 @pytest.mark.parametrize("k", [1, 10, 1000, 70_005])
 @pytest.mark.parametrize("min_score", [0.0, -2.5, -np.inf])
 def test_search_is_exact_over_several_windows(two_windows, k, min_score):

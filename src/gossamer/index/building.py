@@ -27,7 +27,6 @@ _SHARES = (0.3, 0.5)  # of the threshold, tried for a split
 _BLOCK_SHARES = (0.0, 0.3, 0.4)  # and for block max
 _LARGEST_BLOCK = 256  # rows
 _MIN_DOCS = 4096  # of fewer, a scan takes no longer than the other plans could save
-_LONG = 400  # postings of a list in a window: with fewer, half as many windows are quicker
 # Of distinct dimensions of blocks to nonzeros of rows: with more, hardly a block would stay closed.
 _MOST_PAIRS = 0.6
 _ALL: IntArray = np.empty(0, np.int32)
@@ -43,7 +42,7 @@ def build_contents(
     from the rows.
     """
     sample = _draw(rows) if sample is None else _draw(sample)
-    scan = _with_lists(rows, _ALL, fingerprint, window=_window_for(rows))
+    scan = _with_lists(rows, _ALL, fingerprint)
     if plan == "scan" or (plan is None and rows.nnz and len(rows) < _MIN_DOCS):
         return _measured([scan], sample)
     tried: list[IndexContents] = [] if plan in ("split", "block-max") else [scan]
@@ -61,8 +60,7 @@ def restrict(contents: IndexContents, members: IntArray) -> IndexContents:
     rows = _gathered(indptr, dims, values, contents.dim, members)
     if rows.nnz and int(rows.dims.max()) >= contents.dim:  # 16 bits of a file are not checked when it is opened
         raise FormatError(f"{contents.path}: a row has dimension {rows.dims.max()} of {contents.dim}; it is damaged")
-    order = doc_ids[members] if doc_ids.size else members
-    return _with_lists(rows, order, contents.fingerprint, window=_window_for(rows))
+    return _with_lists(rows, doc_ids[members] if doc_ids.size else members, contents.fingerprint)
 
 
 def _draw(rows: SparseEmbeddings) -> SparseEmbeddings:
@@ -73,21 +71,11 @@ def _draw(rows: SparseEmbeddings) -> SparseEmbeddings:
     return rows[places]
 
 
-def _window_for(rows: SparseEmbeddings) -> int:
-    """Return how many documents a window of a scan has: half as many as it can, so that its sums fit the fastest cache.
-
-    But all that it can if the list of an average posting would be short.
-    """
-    half = parameters.MAX_WINDOW // 2
-    lengths = np.bincount(rows.dims)
-    longs = float((lengths.astype(np.float64) ** 2).sum()) / max(1, rows.nnz)
-    return half if longs * half >= _LONG * len(rows) > 0 else parameters.MAX_WINDOW
-
-
-def _with_lists(rows: SparseEmbeddings, order: IntArray, fingerprint: str, *, window: int) -> IndexContents:
+def _with_lists(rows: SparseEmbeddings, order: IntArray, fingerprint: str) -> IndexContents:
     """Return the contents for a scan of rows, which have been put in an order unless that is empty."""
     from gossamer.kernels.postings import build_lists
 
+    window = parameters.MAX_WINDOW
     lists, capacity = build_lists(rows.indptr, rows.dims, rows.values, rows.values, rows.dim, window)
     arrays = rows.indptr, _as_dims(rows.dims, rows.dim), rows.values, order
     layout = Layout(
@@ -140,7 +128,7 @@ def _with_blocks(
     )
     parts = part_indptr, _as_dims(dims, rows.dim), *encode_parts(part_indptr, highs, lows)
     del dims, highs, lows
-    contents = _with_lists(rows, order, fingerprint, window=parameters.MAX_WINDOW)
+    contents = _with_lists(rows, order, fingerprint)
     layout = dataclasses.replace(
         contents.layout,
         plan="block-max",

@@ -17,7 +17,7 @@ their bounds: Mallia, Suel and Tonellotto, "Faster learned sparse retrieval with
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
@@ -212,7 +212,7 @@ def _search_sums(
     return is_done
 
 
-@jit
+@jit_uncounted
 def _limit(threshold, scale):
     """Return what a block's bound must exceed for the block to matter."""
     steps, most, n_shared, rest, effort, lowest_kth = scale
@@ -256,7 +256,7 @@ def _open_best_first(
     return n, threshold
 
 
-@jit
+@jit_uncounted
 def _spread_weights(queries, list_dims, q, weights):
     """Write the magnitudes of positive and of negative entries as integers, rounded up; return what 1 of them means.
 
@@ -275,7 +275,7 @@ def _spread_weights(queries, list_dims, q, weights):
     return largest / most * (1 + 2.0**-40)
 
 
-@jit
+@jit_uncounted
 def _choose_rows(parts, rows, block_shape, block, bits, weights, part_scale, margin, threshold, chosen, n):
     """Append the rows of those parts of a block whose bound exceeds the threshold to the n that are chosen.
 
@@ -302,7 +302,7 @@ def _choose_rows(parts, rows, block_shape, block, bits, weights, part_scale, mar
     return n
 
 
-@jit
+@jit_uncounted
 def _score_blocks(rows, block_size, keys, first, bits, dense, chosen, threshold, n, ranks):
     """Score all rows of some blocks, or those whose bit is set; parameters and results as of `_open_best_first`."""
     n_rows = 0
@@ -330,7 +330,7 @@ def _sort_descending(keys):
         keys[place] = key
 
 
-@jit
+@jit_uncounted
 def _fetch_offsets(parts, block_shape, block):
     """Fetch what says where the parts of a block are, and what their codes mean."""
     per_block = block_shape[0] // block_shape[1]
@@ -338,7 +338,7 @@ def _fetch_offsets(parts, block_shape, block):
     prefetch(parts[4], block * per_block)
 
 
-@jit
+@jit_uncounted
 def _fetch_parts(parts, block_shape, block):
     indptr, dims, highs, lows, _ = parts
     per_block = block_shape[0] // block_shape[1]
