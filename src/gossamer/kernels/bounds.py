@@ -101,7 +101,7 @@ def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive,
         start = _end_before(segments, first, window_first)
         weight = weights[t] * steps
         for segment in range(first, last):
-            end = np.int64(segments[3 * segment])
+            end = min(np.int64(segments[3 * segment]), ids.size)  # a damaged file says anything
             step = _largest_step(weight, fold * steps, bounds[3 * segment + 2], bounds[3 * segment + 1])
             if step > 0 or not only_positive:
                 # Unsigned numbers need no checks for negative indices, and a slice would be slower.
