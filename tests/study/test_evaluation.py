@@ -155,7 +155,7 @@ def test_in_a_round_searchers_take_turns_of_fifty_queries(rng, monkeypatch):
     assert order == [(name, n) for name, *sizes in turns for n in sizes]
 
 
-def test_what_warms_up_a_searcher_is_not_what_it_is_asked_next(rng, monkeypatch):
+def test_what_warms_up_a_searcher_is_not_what_it_is_asked_next(monkeypatch):
     monkeypatch.setattr("gossamer.study.evaluation.time.perf_counter", lambda: 0.0)  # there is time for a whole turn
     documents, asked = np.eye(120, dtype=np.float32), []
 
