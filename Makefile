@@ -18,6 +18,7 @@ demo: .venv/ready
 
 test: check
 
+# Two processes of tests for two cores: threads of torch beside them would only wait for each other.
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

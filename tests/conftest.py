@@ -21,3 +21,14 @@ settings.load_profile("gossamer")
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def one_thread():
+    """Tiny batches gain nothing from threads of torch, and lose much where cores are busy."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)

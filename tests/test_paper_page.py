@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
@@ -19,6 +18,8 @@ from gossamer.cli.app import app
 from gossamer.learning.training.config import PRESETS
 from gossamer.study.config_file import read_config
 from python_2_pickles import pickled
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 pytest.importorskip("faiss")
 
@@ -32,14 +33,6 @@ TINY = {
     "study": "",
 }
 """What is added to each command, so that it takes a moment."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def save_faces(folder, persons, *, per_person, suffix):

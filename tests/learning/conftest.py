@@ -10,12 +10,8 @@ SIZE = 16
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """Tiny batches gain nothing from threads, and lose much where cores are busy."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+def learns_on_one_thread(one_thread):
+    """Every test of this folder."""
 
 
 def blotted_images(classes, *, per_class, seed=0):

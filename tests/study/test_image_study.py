@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from gossamer.datasets.images import ImageCollection
@@ -20,6 +19,8 @@ from gossamer.study.protocols.distractors import Distractors
 from gossamer.study.protocols.identification import split_gallery, split_groups
 from gossamer.study.runner import run_study
 from gossamer.study.summary import TABLE
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 pytest.importorskip("faiss")
 pytest.importorskip("yaml")
@@ -44,14 +45,6 @@ methods:
   - {name: sparse, regularizer: flops, weight: 1, min_score: 0.1, rerank: 20}
   - {name: sparse, regularizer: l1, weight: 1, seeds: [0]}
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def write_pictures(root, classes, *, per_class, seed):

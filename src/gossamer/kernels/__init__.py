@@ -18,7 +18,8 @@ jit = njit(**_OPTIONS)
 jit_uncounted = njit(**_OPTIONS | {"_nrt": False})
 """As `jit`, for functions that make no arrays: references to those of the caller are not counted.
 
-To count them, atomically, for every slice, took a sixth of a scan.
+Counting them, atomically, for every slice takes longer than much of what is done with a short one. What such a function
+calls is compiled without them, too, and must make no arrays either.
 """
 
 _logger = logging.getLogger(__name__)

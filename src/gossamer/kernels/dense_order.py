@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gossamer.kernels import jit
+from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.topk import rank_of, write_best
 
@@ -49,7 +49,7 @@ def order_candidates(candidates, places, queries, rows, doc_ids, scores, bad):
         write_best(ranks[:n], doc_ids[q], scores[q])
 
 
-@jit
+@jit_uncounted
 def _add_up(query, rows, places, first, sums):
     """Write the scores of the rows at four places, from ``first`` on; past the end, the last one's again."""
     last = places.size - 1
@@ -64,7 +64,7 @@ def _add_up(query, rows, places, first, sums):
     sums[0], sums[1], sums[2], sums[3] = sum_0, sum_1, sum_2, sum_3
 
 
-@jit
+@jit_uncounted
 def _fetch(row):
     for j in range(0, row.size, 16):
         prefetch(row, j)
