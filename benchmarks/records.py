@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
+_NO_RECORDS = ":(top,exclude)benchmarks/results"
 
 
 def append(record: dict, *, seed: int, is_quiet: bool = False) -> None:
@@ -38,11 +39,11 @@ def cpu_model() -> str:
 
 
 def commit() -> str | None:
-    run = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Return the commit, with "-dirty" if a tracked file other than a record differs from it."""
+    described = _git("describe", "--always")
+    return described and described + "-dirty" * bool(_git("status", "--porcelain", "-uno", "--", ":/", _NO_RECORDS))
+
+
+def _git(*arguments: str) -> str | None:
+    run = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
     return run.stdout.strip() or None

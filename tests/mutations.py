@@ -11,11 +11,11 @@ import numpy as np
 from numba import config
 
 from gossamer import SparseEmbeddings
-from gossamer.kernels import block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
+from gossamer.kernels import adding, block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
 from plans import Plan
 from search_cases import Rows, difference, reference_search
 
-MODULES = block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
+MODULES = adding, block_max, block_summaries, bounds, postings, queries, rows, topk, window_scan
 
 
 def do_nothing(*_):
@@ -41,7 +41,8 @@ def prepare_modules():
     """Make the kernels run as plain functions, and leave nothing to a scan, which would hide what a bound has lost."""
     block_max._TOO_DEAR = window_scan._TOO_DEAR = np.inf
     for module in MODULES:
-        module.prefetch, module.call = do_nothing, lambda kernel, *arguments: kernel(*arguments)
+        module.prefetch = module.prefetch_early = do_nothing
+        module.call = lambda kernel, *arguments: kernel(*arguments)
     bounds.clear_lanes = clear_lanes
     bounds.exceeding, bounds.lowest_bit, bounds.count_bits = exceeding, lowest_bit, lambda mask: int(mask).bit_count()
 
@@ -132,7 +133,7 @@ def threshold_at_kth(original):
 
 MUTATIONS = {
     "nothing": (bounds, "limit_of", lambda original: original),
-    "every product one step lower": (bounds, "_largest_step", then(lambda step: np.int16(step - 1))),
+    "every product one step lower": (adding, "_largest_step", then(lambda step: np.int16(step - 1))),
     "the limit one step higher": (bounds, "limit_of", then(lambda limit: np.int16(int(limit) + 1))),
     "twice as many steps as sums hold": (bounds, "steps_per_score", then(lambda steps: 2 * steps)),
     "the largest value of a segment smaller by 2**-13": (postings, "_write_segment", tighten_segments),
@@ -140,7 +141,7 @@ MUTATIONS = {
         bounds, "constant_and_fold", then(lambda found: (found[0] * (1 - 2.0**-13), found[1])),
     ),
     "the threshold of k results one number higher": (rows, "keep_best", threshold_at_kth),
-    "the units that share a dimension not marked": (bounds, "mark_shared", lambda _: do_nothing),
+    "the units that share a dimension not marked": (adding, "mark_shared", lambda _: do_nothing),
     "the highs of blocks smaller by 2**-13": (block_summaries, "summarize_blocks", then(lower_highs)),
     "the lows of blocks nearer to 0 by 2**-13": (block_summaries, "summarize_blocks", then(raise_lows)),
     "the zeros of a block's rows forgotten": (block_summaries, "summarize_blocks", forget_zeros),

@@ -49,7 +49,7 @@ def compare_searches(seed: int, *, kind=None, plan=None, n_settings=3, window=No
     rng = np.random.default_rng(seed)
     rows = draw_rows(rng, kind)
     plan, window = plan or str(rng.choice(PLANS)), window or int(rng.choice(WINDOWS))
-    with patch("gossamer.index.contents.MAX_WINDOW", window), patch("gossamer.index.building._MIN_DOCS", 0):
+    with patch("gossamer.index.contents.WINDOW", window), patch("gossamer.index.building._MIN_DOCS", 0):
         index = with_sums(InvertedIndex.build(rows.documents, plan=plan), int(rng.choice([8, 16])))
     scores = reference_search(rows, 5, -np.inf, None)[1]
     n_cases = 0

@@ -40,7 +40,7 @@ def test_a_plan_equals_the_reference_on_every_kind_of_rows(kind, plan):
 @pytest.mark.parametrize("traits", list(itertools.product([True, False], repeat=3)))
 @pytest.mark.parametrize("window", [64, 1 << 16])
 def test_classes_of_rows_are_searched_exactly_in_any_order(rng, monkeypatch, plan, window, traits):
-    monkeypatch.setattr("gossamer.index.contents.MAX_WINDOW", window)
+    monkeypatch.setattr("gossamer.index.contents.WINDOW", window)
     monkeypatch.setattr("gossamer.index.building._MIN_DOCS", 0)
     shape = dict(zip(("ordered", "signed", "integers"), traits, strict=True))
     rows = Rows("clustered", *clustered(rng, n=6000, n_classes=150, dim=300, n_queries=12, **shape))
@@ -55,7 +55,7 @@ def test_classes_of_rows_are_searched_exactly_in_any_order(rng, monkeypatch, pla
 @pytest.mark.parametrize("plan", PLANS)
 def test_more_blocks_than_a_window_numbers_are_searched_exactly(rng, monkeypatch, plan):
     window = 8
-    monkeypatch.setattr("gossamer.index.contents.MAX_WINDOW", window)
+    monkeypatch.setattr("gossamer.index.contents.WINDOW", window)
     monkeypatch.setattr("gossamer.index.building._MIN_DOCS", 0)
     rows = Rows("clustered", *clustered(rng, n=4000, n_classes=60))  # at 64 rows a block 8 windows of blocks
     index = InvertedIndex.build(rows.documents, plan=plan)
@@ -102,7 +102,7 @@ def test_rows_and_queries_of_ten_thousands_of_nonzeros_are_searched_exactly(rng,
 @pytest.mark.parametrize("plan", PLANS)
 def test_results_do_not_depend_on_batches_and_threads(rng, monkeypatch, plan):
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    monkeypatch.setattr("gossamer.index.contents.MAX_WINDOW", 256)
+    monkeypatch.setattr("gossamer.index.contents.WINDOW", 256)
     rows = draw_rows(rng, "clustered")
     queries = rows.documents[rng.integers(0, len(rows.documents), 70)]
     index = InvertedIndex.build(rows.documents, plan=plan)

@@ -98,7 +98,7 @@ def many_windows(request):
     """Rows that make blocks worth opening, in windows of 16 of them, and their index under every plan."""
     documents, queries = clustered(np.random.default_rng(6), n=3000, integers=True, n_queries=30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gossamer.index.contents.MAX_WINDOW", 16)
+        patch.setattr("gossamer.index.contents.WINDOW", 16)
         return documents, queries, InvertedIndex.build(documents, plan=request.param)
 
 
@@ -446,7 +446,7 @@ def test_expected_postings_are_those_that_a_query_touches(build, rng):
 
 @pytest.mark.parametrize(("window", "block_size"), [(64, 32), (63, 64), (32, 64), (31, 128), (16, 128), (2, 256)])
 def test_blocks_grow_until_one_window_holds_them_all(rng, monkeypatch, window, block_size):
-    monkeypatch.setattr(contents, "MAX_WINDOW", window)
+    monkeypatch.setattr(contents, "WINDOW", window)
     documents = integer_embeddings(rng, n=2048, dim=32, density=0.2)
     queries = integer_embeddings(rng, n=20, dim=32, density=0.2)
     index = InvertedIndex.build(documents, plan="block-max")

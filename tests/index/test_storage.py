@@ -466,7 +466,7 @@ def test_offsets_without_an_end_are_refused(block_folder, name):
 
 
 def test_lists_of_every_dimension_that_are_not_as_many_in_each_window_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("gossamer.index.contents.MAX_WINDOW", 4)
+    monkeypatch.setattr("gossamer.index.contents.WINDOW", 4)
     small_index(n=12)[1].save(tmp_path / "index")
     at = array_offset(tmp_path / "index", "lists.window_lists") + 8
     overwrite_bytes(payload_of(tmp_path / "index"), at, np.int64(7).tobytes())

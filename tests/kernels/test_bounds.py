@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossamer import SparseEmbeddings
-from gossamer.kernels import bounds, postings, reference, topk
+from gossamer.kernels import adding, bounds, postings, reference, topk
 from rows import csr
 from search_cases import KINDS, Rows, draw_rows
 
@@ -34,7 +34,7 @@ def bounded(documents, query, *, window, fraction=1.0, fold_share=0.85, only_pos
     for number in range(-(-len(documents) // window)):
         found = np.array([postings.find_list(lists, number, j) for j in query.dims[:n_used]], np.int64)
         part = sums[number * window : (number + 1) * window]
-        bounds.add_bounds(lists, number, found, weights, steps, fold, only_positive, part)
+        adding.add_bounds(lists, number, found, weights, steps, fold, only_positive, np.zeros(4128, np.int32), part)
     return sums.astype(np.int64), rest, steps, n_shared
 
 
@@ -85,25 +85,6 @@ def test_every_bound_is_its_product_rounded_up_where_a_window_is_one_row():
     assert steps == pytest.approx((bounds.WIDE - 2) / np.sqrt(2 * 10), rel=1e-15)
     up = lambda product: int(np.ceil(product * steps))  # noqa: E731
     assert sums.tolist() == [up(3) + up(1), up(-2), up(-3), 0]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "weight", "fold", "largest"),
-    [
-        (1.0, 3.0, 2.0, 0.0, 6.0),  # at the high end
-        (1.0, 3.0, -2.0, 0.0, -2.0),  # at the low end
-        (-3.0, 3.0, -2.5, 0.0, 8.0),  # 7.5, rounded up
-        (1.0, 3.0, 8.0, 2.0, 8.0),  # inside, at 2
-        (3.0, 5.0, 8.0, 2.0, 6.0),  # its top is left of the range
-        (0.5, 1.0, 8.0, 2.0, 6.0),  # its top is right of the range
-        (-1.0, -0.5, 8.0, 2.0, -4.0),  # -4.5, rounded up
-        (0.1, 0.2, 0.001, 0.0, 1.0),  # rounded up
-        (0.1, 0.2, -0.001, 0.0, 0.0),
-    ],
-)
-def test_the_largest_step_is_that_of_the_best_value_in_a_range(low, high, weight, fold, largest):
-    found = bounds._largest_step(weight, fold, np.float32(low), np.float32(high))
-    assert int(found) == largest
 
 
 @pytest.mark.parametrize(
@@ -160,22 +141,6 @@ def test_bounds_that_would_be_lowered_are_passed_over_if_asked():
     (all_sums, *_), (sums, *_) = (bounded(documents, query, window=1, only_positive=only) for only in (False, True))
     assert all_sums.min() > 0
     assert (sums > all_sums).all()
-
-
-@pytest.mark.parametrize("window", [1, 64, 1 << 16])
-def test_units_that_share_a_dimension_are_marked(rng, window):
-    rows = draw_rows(rng, "heavy-tailed")
-    n, dim = rows.documents.shape
-    dense = rows.documents.to_dense() != 0
-    values = rows.documents.values
-    lists, _ = postings.build_lists(*csr(rows.documents)[:2], values, values, dim, window)
-    for query in (np.int64([0, 7, 300]), np.int64([dim - 1]), np.zeros(0, np.int64)):
-        for number in range(-(-n // window)):
-            sums = np.full(min(window, n - number * window), NEVER, np.int16)
-            found = np.array([postings.find_list(lists, number, j) for j in query], np.int64)
-            bounds.mark_shared(lists, number, found, sums)
-            expected = dense[number * window : (number + 1) * window][:, query].any(axis=1)
-            np.testing.assert_array_equal(sums, np.where(expected, 0, NEVER))
 
 
 SIZES = [1, 63, 64, 65, 511, 512, 513, 3000, 1 << 16]

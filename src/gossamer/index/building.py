@@ -75,7 +75,7 @@ def _with_lists(rows: SparseEmbeddings, order: IntArray, fingerprint: str) -> In
     """Return the contents for a scan of rows, which have been put in an order unless that is empty."""
     from gossamer.kernels.postings import build_lists
 
-    window = parameters.MAX_WINDOW
+    window = parameters.WINDOW
     lists, capacity = build_lists(rows.indptr, rows.dims, rows.values, rows.values, rows.dim, window)
     arrays = rows.indptr, _as_dims(rows.dims, rows.dim), rows.values, order
     layout = Layout(
@@ -121,7 +121,7 @@ def _with_blocks(
     indptr, dims, highs, lows = summarize_blocks(rows.indptr, rows.dims, rows.values, rows.dim, block_size)
     if dims.size > most_pairs * rows.nnz:
         return []
-    blocks, capacity = build_lists(indptr, dims, highs, lows, rows.dim, parameters.MAX_WINDOW)
+    blocks, capacity = build_lists(indptr, dims, highs, lows, rows.dim, parameters.WINDOW)
     longest = int(np.diff(indptr).max(initial=0))
     part_indptr, dims, highs, lows = summarize_blocks(
         rows.indptr, rows.dims, rows.values, rows.dim, parameters.PART_SIZE
@@ -152,7 +152,7 @@ def _choose_block_size(n_docs: int) -> int:
     one, that threshold is low, and most of the first window is opened for nothing: three times as slow at 4 M rows.
     """
     block_size = parameters.BLOCK_SIZE
-    while block_size < _LARGEST_BLOCK and n_docs > block_size * parameters.MAX_WINDOW:
+    while block_size < _LARGEST_BLOCK and n_docs > block_size * parameters.WINDOW:
         block_size *= 2
     return block_size
 

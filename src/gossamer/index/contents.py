@@ -12,6 +12,9 @@ MAX_DOCS = 2**31 - 1
 MAX_WINDOW = 1 << 16
 """Documents or blocks per window at most: as many as 16 bits can number."""
 
+WINDOW = 40_960
+"""Documents or blocks per window of a new index: so many that narrow sums of them stay in the nearest cache."""
+
 BLOCK_SIZE, PART_SIZE = 32, 8
 """Rows in a block at least, and in a part of one."""
 

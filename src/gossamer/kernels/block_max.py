@@ -18,10 +18,10 @@ their bounds: Mallia, Suel and Tonellotto, "Faster learned sparse retrieval with
 import numpy as np
 
 from gossamer.kernels import jit, jit_uncounted
+from gossamer.kernels.adding import add_bounds
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
-    add_bounds,
     best_units,
     bound_of,
     collect,
@@ -168,7 +168,7 @@ def _search_sums(
     while True:
         rest, fold = constant_and_fold(rests, n_used, radius, _USUAL_REST)
         scale = steps, most, n_shared, rest, split[2], max(min_score, np.float32(0))
-        add_bounds(block_lists, number, used[:n_used], entry_weights, steps, fold, is_split, sums)
+        add_bounds(block_lists, number, used[:n_used], entry_weights, steps, fold, is_split, units, sums)
         if not is_set and n_best == 0:
             # The blocks with the best bounds set a threshold for the others: no part of them can be left out.
             n_best = best_units(sums, np.int64(0), all_blocks, best)

@@ -16,13 +16,11 @@ import numpy as np
 
 from gossamer.kernels import jit, jit_uncounted
 from gossamer.kernels.masks import LANES, clear_lanes, count_bits, exceeding, lowest_bit
-from gossamer.kernels.prefetch import prefetch
 from gossamer.kernels.subsets import is_member
 from gossamer.kernels.topk import select_best
 
 WIDE, NARROW = 32_766, 255
 """The most steps of a bound: of sums of int16, and of uint8."""
-_AHEAD = 1024  # postings of the next list that are fetched
 _BLOCK = 512  # bounds of which the best one is looked for at once
 NEVER = np.int16(-32_768)
 """The bound of a unit that is not to be found; no true bound is as low. Among narrow sums it becomes 0."""
@@ -67,92 +65,6 @@ def constant_and_fold(rests, n_used, radius, usual):
         return 0.0, 0.0
     fold = rest / (2 * usual * radius)
     return radius * radius * fold + rest * rest / (4 * fold), fold
-
-
-@jit_uncounted
-def add_bounds(lists, number, list_numbers, weights, steps, fold, only_positive, sums):
-    """Add up what the postings of one window contribute to the bounds.
-
-    Parameters
-    ----------
-    list_numbers, weights : arrays
-        The lists to add, -1 for none, and what the query has in their dimensions.
-    steps, fold : float
-        Steps per score, and 1 / 2λ.
-    only_positive : bool
-        Whether to pass over what would lower a bound, which leaves it a bound.
-    sums : array, int16 or uint8
-        One for each unit of the window.
-    """
-    window_starts, window_lists, _, list_segments, segments, all_ids = lists
-    ids = all_ids[window_starts[number] : window_starts[number + 1]]
-    bounds = segments.view(np.float32)
-    window_first = list_segments[window_lists[number]]
-    n_lists = list_numbers.size
-    # What is read of a list is far from what is read of the next one: it is asked for long before.
-    for t in range(n_lists):
-        _fetch_segments(list_segments, segments, list_numbers[t])
-    for t in range(-1, n_lists):
-        if t + 1 < n_lists:
-            _fetch_ids(list_segments, segments, window_first, list_numbers[t + 1], ids)
-        if t < 0 or list_numbers[t] < 0:
-            continue
-        first, last = list_segments[list_numbers[t]], list_segments[list_numbers[t] + 1]
-        start = _end_before(segments, first, window_first)
-        weight = weights[t] * steps
-        for segment in range(first, last):
-            end = min(np.int64(segments[3 * segment]), ids.size)  # a damaged file says anything
-            step = _largest_step(weight, fold * steps, bounds[3 * segment + 2], bounds[3 * segment + 1])
-            if step > 0 or not only_positive:
-                # Unsigned numbers need no checks for negative indices, and a slice would be slower.
-                for place in range(np.uint64(start), np.uint64(end)):
-                    sums[ids[place]] += step
-            start = end
-
-
-@jit_uncounted
-def _end_before(segments, segment, window_first):
-    """Return where the segment before this one ends, which is where this one starts."""
-    return np.int64(segments[3 * segment - 3]) if segment > window_first else 0
-
-
-@jit_uncounted
-def _fetch_segments(list_segments, segments, number):
-    if number >= 0:
-        first, last = 3 * list_segments[number], 3 * list_segments[number + 1]
-        for place in range(first - 3, last, 16):
-            prefetch(segments, place)
-
-
-@jit_uncounted
-def _fetch_ids(list_segments, segments, window_first, number, ids):
-    if number >= 0:
-        start = _end_before(segments, list_segments[number], window_first)
-        end = _end_before(segments, list_segments[number + 1], window_first)
-        for place in range(start, min(end, start + _AHEAD), 32):
-            prefetch(ids, place)
-
-
-@jit
-def _largest_step(weight, fold, low, high):
-    """Return the largest weight · v − fold · v² for v from low to high, rounded up."""
-    value = np.float64(high if weight > 0 else low)
-    if fold > 0:
-        value = max(np.float64(low), min(np.float64(high), weight / (2 * fold)))
-    return np.int16(np.ceil(weight * value - fold * value * value))
-
-
-@jit_uncounted
-def mark_shared(lists, number, list_numbers, sums):
-    """Set the sums of all units that share a dimension with the query to 0."""
-    window_starts, window_lists, _, list_segments, segments, all_ids = lists
-    ids = all_ids[window_starts[number] : window_starts[number + 1]]
-    window_first = list_segments[window_lists[number]]
-    for found in list_numbers:
-        if found >= 0:
-            start = _end_before(segments, list_segments[found], window_first)
-            for unit in ids[start : _end_before(segments, list_segments[found + 1], window_first)]:
-                sums[unit] = 0
 
 
 @jit_uncounted

@@ -40,6 +40,9 @@ Lists = tuple[
 POSTINGS_PER_SEGMENT = 96
 """Fewer make tighter bounds, but each segment costs as much as some ten postings."""
 
+CHUNK = 16
+"""Postings that are added up at once: the lengths of long segments are multiples of it, but for a list's last."""
+
 _MAX_SEGMENTS = 32
 _FEW, _SHORTEST = 8, 16  # so many segments a list has even if they are shorter, down to so many postings
 _BINS = 128  # of a list's range of values, in which the ends of segments are looked for
@@ -166,27 +169,24 @@ def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
     bins_per_key = _BINS / (np.float64(key_high) - key_low)
     if n_cuts < 2 or not bins_per_key < np.inf:
         return _write_segment(start, units, highs, lows, segments, n_segments, ids, squares)
-    counts, segment_of = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.uint8)
-    bins = np.empty(units.size, np.uint8)
+    counts, bins = np.zeros(_BINS, np.int64), np.empty(units.size, np.uint8)
     for i in range(units.size):
         bins[i] = max(0, min(_BINS - 1, np.int64((np.float64(key_high) - (highs[i] + lows[i])) * bins_per_key)))
         counts[bins[i]] += 1
-    total = (counts**_EVENNESS).sum()
-    passed = 0.0
-    places = np.zeros(n_cuts + 1, np.int64)
-    for b in range(_BINS):
-        segment_of[b] = min(n_cuts - 1, np.int64((passed + counts[b] ** _EVENNESS / 2) * n_cuts / total))
-        passed += counts[b] ** _EVENNESS
-        places[segment_of[b] + 1] += counts[b]
-    for segment in range(n_cuts):
-        places[segment + 1] += places[segment]
-    order = np.empty(units.size, np.int64)
-    for i in range(units.size):
-        segment = segment_of[bins[i]]
-        order[places[segment]] = i
-        places[segment] += 1
+    starts = _starts_of_segments(counts, units.size, n_cuts)
+    for b in range(1, _BINS):
+        counts[b] += counts[b - 1]
+    segment_of = np.searchsorted(starts, counts - 1, side="right") - 1  # of the last posting of a bin
+    places, order = np.append(starts[1:], units.size), np.empty(units.size, np.int64)
+    for i in range(units.size - 1, -1, -1):
+        b = bins[i]
+        counts[b] -= 1
+        while counts[b] < starts[segment_of[b]]:
+            segment_of[b] -= 1
+        places[segment_of[b]] -= 1
+        order[places[segment_of[b]]] = i
     first = 0
-    for end in places[:n_cuts]:
+    for end in np.append(starts[1:], units.size):
         if end > first:
             part = order[first:end]
             n_segments = _write_segment(
@@ -194,6 +194,30 @@ def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
             )
             first = end
     return n_segments
+
+
+@jit
+def _starts_of_segments(counts, n_postings, n_cuts):
+    """Return where the segments of a list start, ascending, made of bins with so many postings each.
+
+    Of whole chunks, with some of the next one's postings or without some of its own; but few large values, which matter
+    most, stay by themselves.
+    """
+    total, passed = (counts**_EVENNESS).sum(), 0.0
+    starts, segment, n_passed = np.zeros(n_cuts, np.int64), 0, 0
+    for b in range(_BINS):
+        share = counts[b] ** _EVENNESS
+        own = min(n_cuts - 1, np.int64((passed + share / 2) * n_cuts / total))
+        while segment < own:
+            length = max(0, n_passed - starts[segment])
+            if length > CHUNK:
+                length = (length + CHUNK // 2) // CHUNK * CHUNK
+            starts[segment + 1] = min(n_postings, starts[segment] + length)
+            segment += 1
+        passed += share
+        n_passed += counts[b]
+    starts[segment + 1 :] = n_postings
+    return starts
 
 
 @jit

@@ -10,16 +10,15 @@ Windows are outermost, queries inside, so that many queries read a window's list
 import numpy as np
 
 from gossamer.kernels import jit, jit_uncounted
+from gossamer.kernels.adding import add_bounds, mark_shared
 from gossamer.kernels.bounds import (
     NARROW,
     NEVER,
-    add_bounds,
     best_units,
     collect,
     constant_and_fold,
     count_above,
     limit_of,
-    mark_shared,
     unit_of,
 )
 from gossamer.kernels.masks import LANES
@@ -179,7 +178,7 @@ def _search_sums(
         if is_marked:
             sums[:] = NEVER
             mark_shared(lists, number, used, sums)
-        add_bounds(lists, number, used[:n_used], weights, steps, fold, is_split, sums)
+        add_bounds(lists, number, used[:n_used], weights, steps, fold, is_split, units, sums)
         if not is_set and n < ranks.size >> 1 and n_best == 0:
             # The documents with the best bounds set a threshold for the others.
             limit = limit_of(np.float64(threshold), rest, steps, n_shared, most)
