@@ -88,7 +88,10 @@ _NEAR = 0.1  # in log FLOPs: a run of ℓ1 that stands for what is beyond its ru
 
 
 def l1_table(records: Records) -> str:
-    """Compare at the FLOPs that the FLOPs runs have; ℓ1 between two of its runs, on a line over log FLOPs."""
+    """Compare at the FLOPs that the FLOPs runs have; ℓ1 between two of its runs, on a line over log FLOPs.
+
+    The difference is that to the ℓ1 run with the nearest FLOPs, query by query, where they lie within a tenth.
+    """
     dim = max(r["dim"] for r in of(records, "l1"))
     records = [r for r in records if r["dim"] == dim]
     theirs = sorted((r["flops_per_document"], r["hit_rate"], r["r_sub"], r["nnz"]) for r in of(records, "l1"))
@@ -100,13 +103,18 @@ def l1_table(records: Records) -> str:
         is_between = flops[0] <= at <= flops[-1]
         if not is_between and np.abs(np.log(flops / at)).min() > _NEAR:
             continue
+        nearest = min(of(records, "l1"), key=lambda other: abs(np.log(other["flops_per_document"] / at)))
+        gaps = hits(r)[None].astype(float) - hits(nearest)
+        gap = f"{gaps.mean():+.4f} ± {half_interval(gaps, r['n_per_class']):.4f}".replace("-", "−")
         hit_rate, r_sub, nnz = (float(np.interp(np.log(at), np.log(flops), column)) for column in figures)
         rows.append([
             f"{at:.3f}", f"{r['hit_rate']:.4f}", f"{hit_rate:.4f}" + ("" if is_between else " (nearest)"),
+            gap if abs(np.log(nearest["flops_per_document"] / at)) < _NEAR else "–",
             f"{r['r_sub']:.2f}", f"{r_sub:.2f}", f"{r['nnz']:.1f}", f"{nnz:.1f}",
             "FLOPs" if r["hit_rate"] > hit_rate else "ℓ1",
         ])  # fmt: skip
     names = [f"{what}, {name}" for what in ("hit rate@1", "R_sub", "nnz") for name in ("FLOPs", "ℓ1")]
+    names.insert(2, "difference to the nearest")
     return table(["FLOPs per document", *names, "better"], rows)
 
 

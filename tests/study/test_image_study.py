@@ -205,6 +205,16 @@ def test_classes_not_learned_from_are_searched_each_row_left_out_of_its_own(pict
     assert records[0]["accuracy"]["precision@1"] > 0.4
 
 
+def test_pairs_of_classes_not_learned_from_are_verified(pictures):
+    text = YAML.replace("identification", "verification").replace("search: search", "unseen_classes: 3")
+    text = re.sub("n_distractors.*\nmost_distractors.*\nseeds.*", "seeds: [0]\nfalse_accept_rates: [0.05]", text)
+    text = text.replace("most_distractors: 8, ", "").replace("ks: [1, 3]", "ks: [17]")
+    records = run_study(study(pictures, text), pictures / "verified", models=pictures / "models").records
+    assert {(r["status"], r["n_docs"], r["n_queries"], r["is_unseen"]) for r in records} == {("done", 18, 18, True)}
+    assert records[0]["accuracy"].keys() == {"true accepts at 0.05"}
+    assert records[0]["accuracy"]["true accepts at 0.05"] > 0.2
+
+
 def test_what_was_learned_from_may_be_searched_by_others(pictures):
     write_pictures(pictures / "asked", list("abc"), per_class=2, seed=0)
     text = YAML.replace("identification", "class-retrieval").replace("search: search", "search: train, queries: asked")

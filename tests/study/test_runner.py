@@ -234,6 +234,20 @@ def test_class_retrieval_against_a_gallery_and_against_the_rows_themselves(label
     assert record["accuracy"] == {"precision@1": (labels[scores.argmax(axis=1)] == labels).mean()}
 
 
+def test_verification_of_files_counts_all_pairs_and_fails_where_lists_are_too_short(labeled):
+    config = labeled_study(labeled, "verification", false_accept_rates=(0.1, 0.5))
+    (exact, thresholded) = run_study(config, labeled / "out").records
+    gallery, probes = (np.load(labeled / f"{name}.npy") for name in ("gallery", "probes"))
+    scores, same = probes @ gallery.T, np.eye(10, dtype=bool)
+    for rate in (0.1, 0.5):
+        threshold = min(t for t in scores[~same] if (scores[~same] > t).mean() <= rate)
+        assert exact["accuracy"][f"true accepts at {rate}"] == pytest.approx((scores[same] > threshold).mean())
+    assert thresholded["status"] == "done"
+    short = run_study(dataclasses.replace(config, ks=(2,)), labeled / "short").records
+    assert {record["status"] for record in short} == {"failed"}
+    assert "long enough for a false accept rate of 0.1; got k = 2" in short[0]["error"]
+
+
 def test_labels_that_are_missing_or_shared_are_refused_before_any_folder(labeled):
     np.save(labeled / "bare.npy", np.ones((10, 16), np.float32))
     for change, message in [
@@ -253,6 +267,9 @@ def test_protocols_with_files_that_they_do_not_take_are_refused(labeled):
         ("identification", {"queries": None}, "queries: expected a file of probes"),
         ("identification", {"n_distractors": (5,)}, "n_distractors: expected together with distractors"),
         ("class-retrieval", {"distractors": labeled / "others.npy", "n_distractors": (5,)}, "identification alone"),
+        ("class-retrieval", {"false_accept_rates": (0.1,)}, "false_accept_rates: expected for verification alone"),
+        ("verification", {"false_accept_rates": (1.5,)}, "expected numbers above 0 and below 1; got 1.5"),
+        ("verification", {"false_accept_rates": (1,)}, "expected numbers above 0 and below 1; got 1$"),
         ("class-retrieval", {"ks": (0,)}, "ks and n_distractors: expected a whole number of at least 1; got 0"),
     ]:
         with pytest.raises(ArgumentError, match=message):

@@ -13,11 +13,17 @@ from gossamer.errors import ConfigError
 from gossamer.results import check_count
 from gossamer.study.image_config import ImageSettings
 from gossamer.study.methods import EXHAUSTIVE, SPARSIFIER, MethodConfig
-from gossamer.study.protocols import class_retrieval, identification
+from gossamer.study.protocols import class_retrieval, identification, verification
 
-NEAREST_NEIGHBOURS, CLASS_RETRIEVAL, IDENTIFICATION = "nearest-neighbours", "class-retrieval", "identification"
+NEAREST_NEIGHBOURS, CLASS_RETRIEVAL = "nearest-neighbours", "class-retrieval"
+IDENTIFICATION, VERIFICATION = "identification", "verification"
 PROTOCOLS: Mapping[str, tuple[int, ...]] = MappingProxyType(
-    {NEAREST_NEIGHBOURS: (), CLASS_RETRIEVAL: class_retrieval.KS, IDENTIFICATION: identification.KS}
+    {
+        NEAREST_NEIGHBOURS: (),
+        CLASS_RETRIEVAL: class_retrieval.KS,
+        IDENTIFICATION: identification.KS,
+        VERIFICATION: verification.KS,
+    }
 )
 """The protocols, and at how many results each measures unless told otherwise."""
 QUICK_DOCUMENTS, QUICK_QUERIES, QUICK_DISTRACTORS_OF_IMAGES = 20_000, 200, 10_000
@@ -31,8 +37,8 @@ class StudyConfig:
     ----------
     protocol : str
         ``nearest-neighbours``: recall of the best k of given dense vectors. ``class-retrieval``: precision of the
-        first results. ``identification``: hit rates of queries in a gallery with distractors. See
-        `gossamer.study.protocols`.
+        first results. ``identification``: hit rates of queries in a gallery with distractors. ``verification``: true
+        accepts of pairs of a query and a document. See `gossamer.study.protocols`.
     documents : Path
         A ``.npy`` of dense vectors, shape (n, dim), with labels where the protocol is not of neighbours, as
         `gossamer encode` writes them.
@@ -43,7 +49,7 @@ class StudyConfig:
         Such a file of what is searched beside the gallery, of other classes; for identification alone.
     images : ImageSettings, optional
         Pictures in place of these three: encoders are trained, and what they make of the pictures is searched.
-        For class retrieval and identification.
+        For all protocols but that of neighbours.
     n_distractors : tuple of int
         How many distractors: one measurement of all methods for each.
     most_distractors : mapping of int to int
@@ -55,7 +61,10 @@ class StudyConfig:
     k : int
         How many neighbours are to be found.
     ks : tuple of int
-        At which numbers of results hit rate or precision are measured; the protocol's own if not given.
+        At which numbers of results hit rate or precision are measured, and for verification how many results are asked
+        for: the highest. The protocol's own if not given.
+    false_accept_rates : tuple of float
+        Of verification alone, each above 0 and below 1: at which true accepts are measured.
     n_queries : int
         How many queries, at most.
     n_documents : int, optional
@@ -82,6 +91,7 @@ class StudyConfig:
     seeds: tuple[int, ...] = (0,)
     k: int = 10
     ks: tuple[int, ...] = ()
+    false_accept_rates: tuple[float, ...] = ()
     n_queries: int = 1000
     n_documents: int | None = None
     rounds: int = 3
@@ -100,6 +110,9 @@ class StudyConfig:
         else:
             self._check_images(self.images)
         object.__setattr__(self, "ks", self.ks or PROTOCOLS[self.protocol])
+        if self.protocol == VERIFICATION:
+            rates = self.false_accept_rates or verification.FALSE_ACCEPT_RATES
+            object.__setattr__(self, "false_accept_rates", rates)
         labels = [method.label for method in self.methods]
         if not labels:
             raise ConfigError("methods: expected at least one; there is none")
@@ -117,6 +130,13 @@ class StudyConfig:
             check_count(getattr(self, name), name=name)
         if self.n_documents is not None:
             check_count(self.n_documents, name="n_documents")
+        for rate in self.false_accept_rates:
+            if self.protocol != VERIFICATION:
+                raise ConfigError(
+                    f"false_accept_rates: expected for {VERIFICATION} alone; got them for {self.protocol}"
+                )
+            if type(rate) is not float or not 0 < rate < 1:
+                raise ConfigError(f"false_accept_rates: expected numbers above 0 and below 1; got {rate!r}")
         if not self.seeds or any(type(seed) is not int or seed < 0 for seed in self.seeds):
             raise ConfigError(f"seeds: expected whole numbers of at least 0; got {list(self.seeds)}")
         for seed in self.most_distractors:
@@ -140,7 +160,7 @@ class StudyConfig:
     def _check_images(self, images: ImageSettings) -> None:
         """Refuse what a study of images does not take."""
         if self.protocol == NEAREST_NEIGHBOURS:
-            raise ConfigError(f"images: expected for {CLASS_RETRIEVAL} or {IDENTIFICATION}; got {self.protocol!r}")
+            raise ConfigError(f"images: expected for a protocol of classes; got {self.protocol!r}")
         for name in ("queries", "distractors", "n_documents"):
             if getattr(self, name) is not None:
                 raise ConfigError(f"{name}: expected none where there are images; got {getattr(self, name)}")
@@ -203,6 +223,7 @@ class StudyConfig:
             "methods": [method.as_json() for method in self.methods],
             "seeds": list(self.seeds),
             "ks": list(self.ks),
+            "false_accept_rates": list(self.false_accept_rates),
             "n_distractors": list(self.n_distractors),
             "most_distractors": {str(seed): most for seed, most in self.most_distractors.items()},
         }

@@ -34,7 +34,7 @@ def read_config(path: str | Path) -> StudyConfig:
     path = Path(path)
     settings = _read_yaml(path)
     _check_keys(path, settings)
-    for key in ("seeds", "ks", "n_distractors"):
+    for key in ("seeds", "ks", "n_distractors", "false_accept_rates"):
         if key in settings:
             settings[key] = tuple(settings[key])
     for key in ("documents", "queries", "distractors"):
@@ -76,7 +76,7 @@ def _check_keys(path: Path, settings: dict[str, Any]) -> None:
     required = ("protocol", "images" if "images" in settings else "documents", "methods")
     if missing := [key for key in required if key not in settings]:
         raise ConfigError(f"{path}: expected a key {missing[0]!r}; there is none")
-    for key in ("methods", "seeds", "ks", "n_distractors"):
+    for key in ("methods", "seeds", "ks", "n_distractors", "false_accept_rates"):
         if key in settings and not isinstance(settings[key], list):
             raise ConfigError(f"{path}, {key}: expected a list; got {settings[key]!r}")
     if not isinstance(settings.get("most_distractors", {}), dict):

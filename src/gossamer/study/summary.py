@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gossamer.files import replaced_file
-from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS
+from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, VERIFICATION
 from gossamer.study.methods import SPARSE, SPARSIFIER
 from gossamer.study.report import Report, ReportFigure, ReportRow, write_report
 from gossamer.study.study_figures import draw_study
@@ -37,6 +37,8 @@ _EXPLANATIONS = {
     CLASS_RETRIEVAL: "precision@k is the share of the query's class among the first k results.",
     IDENTIFICATION: "hit rate@k is the share of probes with a gallery picture of their class among the first k "
     "results; distractors, of other classes, are never right.",
+    VERIFICATION: "true accepts at r are the share of the pairs of one class that score above a threshold, which at "
+    "most the share r of all other pairs exceeds.",
 }
 _OF_KINDS = (
     " Distractors are pictures as they are, then pictures turned or mirrored, which count as new classes, then warped "

@@ -16,12 +16,13 @@ from gossamer.datasets.embedding_files import read_dense
 from gossamer.errors import DataError, ShapeError
 from gossamer.results import SearchResult
 from gossamer.study.codes import VectorCodes
-from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, StudyConfig
+from gossamer.study.config import CLASS_RETRIEVAL, IDENTIFICATION, NEAREST_NEIGHBOURS, VERIFICATION, StudyConfig
 from gossamer.study.methods import MethodConfig
 from gossamer.study.prepared import Codes, Rows, given_codes
 from gossamer.study.protocols.class_retrieval import class_retrieval
 from gossamer.study.protocols.identification import check_disjoint, check_in_gallery, identification
 from gossamer.study.protocols.nearest_neighbours import nearest_neighbours
+from gossamer.study.protocols.verification import verification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +195,14 @@ def judge_of(
         quality = identification(found, asked, labels, n_distractors=n_distractors, ks=config.ks)
         return {f"hit rate@{k}": value for k, value in quality.hit_rate.items()}
 
+    def true_accepts(found: SearchResult) -> dict[str, float]:
+        rates = config.false_accept_rates
+        quality = verification(found, asked, labels, own_ids=own_ids, false_accept_rates=rates)
+        return {f"true accepts at {rate:g}": value for rate, value in quality.true_accept_rate.items()}
+
+    judges = {CLASS_RETRIEVAL: precision, IDENTIFICATION: hit_rate, VERIFICATION: true_accepts}
     own = 0 if own_ids is None else 1  # each finds itself, too
-    return max(config.ks) + own, precision if config.protocol == CLASS_RETRIEVAL else hit_rate
+    return max(config.ks) + own, judges[config.protocol]
 
 
 def _read_distractors(config: StudyConfig, labels: TextArray | None) -> tuple[FloatArray, int]:

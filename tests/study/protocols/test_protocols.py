@@ -60,6 +60,20 @@ def test_true_accepts_of_lists_equal_those_of_all_pairs(rng, k):
         assert result.true_accept_rate[rate] == pytest.approx((scores[same] > min(allowed)).mean())
 
 
+@pytest.mark.parametrize("k", [40, 61])
+def test_no_document_is_a_pair_with_itself(rng, k):
+    labels = rng.integers(0, 4, 60).astype(str)
+    scores, _ = scored(rng, 60, 60, 60)
+    np.fill_diagonal(scores, 9.0)  # were it a pair, it would pass any threshold
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int32)
+    found = SearchResult(order, np.take_along_axis(scores, order, axis=1))
+    result = verification(found, labels, labels, own_ids=np.arange(60), false_accept_rates=(0.02,))
+    same, others = labels[:, None] == labels, ~np.eye(60, dtype=bool)
+    assert (result.n_genuine, result.n_impostors) == ((same & others).sum(), (~same).sum())
+    threshold = min(t for t in np.unique(scores) if (scores[~same] > t).mean() <= 0.02)
+    assert result.true_accept_rate[0.02] == pytest.approx((scores[same & others] > threshold).mean())
+
+
 def test_lists_too_short_to_tell_are_refused(rng):
     queries, documents = rng.integers(0, 4, 30).astype(str), rng.integers(0, 4, 100).astype(str)
     _, found = scored(rng, 30, 100, 5)

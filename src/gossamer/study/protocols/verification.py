@@ -14,7 +14,10 @@ import numpy as np
 from gossamer.arrays import AnyArray, TextArray
 from gossamer.errors import ArgumentError, DataError
 from gossamer.metrics import allowed_false_accepts, count_same_label, same_label, true_accept_rate
-from gossamer.results import SearchResult
+from gossamer.results import SearchResult, excluding_self
+
+KS = (200,)
+FALSE_ACCEPT_RATES = (1e-4, 1e-3, 1e-2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ def verification(
     query_labels: TextArray,
     document_labels: TextArray,
     *,
-    false_accept_rates: Sequence[float] = (1e-4, 1e-3, 1e-2),
+    own_ids: AnyArray | None = None,
+    false_accept_rates: Sequence[float] = FALSE_ACCEPT_RATES,
 ) -> Verification:
     """Compute the true accepts of all pairs of a query and a document from the results of a search.
 
@@ -44,10 +48,12 @@ def verification(
 
     Parameters
     ----------
-    found : SearchResult, shape (n_queries, k)
-        The very lists that were timed, without the queries themselves.
+    found : SearchResult, shape (n_queries, k), or one more where own_ids are given
+        The very lists that were timed.
     query_labels, document_labels : arrays of str
         The classes.
+    own_ids : array, shape (n_queries,), optional
+        Where the queries are documents themselves: their doc_ids, left out of the lists and of the pairs.
     false_accept_rates : sequence of float
         Which, each from 0 to 1.
 
@@ -60,10 +66,14 @@ def verification(
     ShapeError
         If labels are missing.
     """
+    n_own = 0 if own_ids is None else 1
+    if own_ids is not None:
+        found = excluding_self(found, own_ids)
     n_queries, k = found.doc_ids.shape
     is_genuine = same_label(found.doc_ids, query_labels, document_labels, k)
-    n_genuine = int(count_same_label(query_labels, document_labels).sum())
-    n_impostors = n_queries * len(document_labels) - n_genuine
+    n_documents = len(document_labels) - n_own
+    n_genuine = int((count_same_label(query_labels, document_labels) - n_own).sum())
+    n_impostors = n_queries * n_documents - n_genuine
     if n_genuine == 0 or n_impostors == 0:
         raise DataError(
             f"labels: expected pairs of one class and of two; got {n_genuine} of one and {n_impostors} of two"
@@ -72,7 +82,7 @@ def verification(
     genuine = _with_unlisted(found.scores[is_listed & is_genuine], n_genuine)
     impostors = _with_unlisted(found.scores[is_listed & ~is_genuine], n_impostors)
     # The best score that a pair outside the lists may have.
-    last = np.max(found.scores[:, -1], initial=-np.inf) if k < len(document_labels) else -np.inf
+    last = np.max(found.scores[:, -1], initial=-np.inf) if k < n_documents else -np.inf
     for rate in false_accept_rates:
         n_allowed = allowed_false_accepts(n_impostors, rate)
         if n_allowed < n_impostors and np.partition(impostors, -n_allowed - 1)[-n_allowed - 1] < last:
@@ -80,8 +90,8 @@ def verification(
                 f"found: expected lists long enough for a false accept rate of {rate:g}; got k = {k}, and pairs "
                 "outside the lists could pass. Search for more results"
             )
-        if n_allowed == n_impostors and k < len(document_labels):
-            raise ArgumentError(f"found: expected all {len(document_labels)} documents for a rate of 1; got k = {k}")
+        if n_allowed == n_impostors and k < n_documents:
+            raise ArgumentError(f"found: expected all {n_documents} documents for a rate of 1; got k = {k}")
     rates = {rate: true_accept_rate(genuine, impostors, rate) for rate in false_accept_rates}
     return Verification(true_accept_rate=rates, n_genuine=n_genuine, n_impostors=n_impostors)
 
