@@ -65,6 +65,7 @@ bench-learning: .venv/ready
 # all of them in two hours on one core.
 bench-images: .venv/ready
 	$(BIN)/python benchmarks/learning_images.py
+	$(BIN)/python benchmarks/learning_evenness.py
 	$(BIN)/python benchmarks/learning_report.py
 
 # Train and measure what a file of studies/ says. GOSSAMER_DATA names the folder of data sets; a study that was

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from statistics import mean
 
-from learning_budget_report import write_budgets
+from learning_budget_report import write_budgets, write_evenness
 from learning_figures import draw_all
 from learning_images_report import write_images
 from learning_tables import DOCS, Records, interval, read_records, replace_between, table, verdict, where_from
@@ -178,6 +178,7 @@ def main() -> None:
     write(records, options.docs / "learning.md", draw_all(records, options.docs / "figures"))
     print(target_table(records))
     write_budgets(options.results / "learning_budget.jsonl", options.docs / "learning.md")
+    write_evenness(options.results / "learning_evenness.jsonl", options.docs / "learning.md")
     print(write_images(options.results / "learning_images.jsonl", options.docs / "learning.md"))
 
 
