@@ -167,7 +167,7 @@ def _measured(tried: list[IndexContents], sample: SparseEmbeddings) -> IndexCont
     queries = [sample[i : i + 1] for i in range(len(sample))]
     for engine in engines:  # compiles, and reads what is not in memory yet
         _times(engine, queries)
-    # A few queries at a time: while the machine is busy with something else, all engines are slow.
+    # Some queries at a time: while the machine is busy with something else, all engines are slow.
     parts = [queries[i : i + _IN_TURN] for i in range(0, len(queries), _IN_TURN)]
     rounds = [
         np.hstack([[_warm_times(engine, parts[i - 1], part) for engine in engines] for i, part in enumerate(parts)])
