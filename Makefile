@@ -10,7 +10,7 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-first bench-engines bench-budget bench-learning bench-images \
+.PHONY: demo test check format bench-scan bench-calls bench-first bench-small bench-engines bench-budget bench-learning bench-images \
 	soak-engine study-identification study-fashion-mnist study-grocery study-dense study-ratings clean
 
 demo: .venv/ready
@@ -37,6 +37,10 @@ bench-calls: .venv/ready
 
 bench-first: .venv/ready
 	$(BIN)/python benchmarks/first_answer.py
+
+# From which size of a collection on sparse search pays; images of Omniglot are encoded first.
+bench-small: .venv/ready
+	$(BIN)/python benchmarks/small_collections.py
 
 # Compares 200,000 drawn searches with the reference, to the bit.
 soak-engine: .venv/ready
