@@ -90,3 +90,11 @@ def test_numbers_of_a_wide_logarithmic_scale_are_written_out(drawn, tmp_path):
     drawn[0].draw_without_rendering()
     labels = [tick.get_text() for tick in drawn[0].axes[0].get_xticklabels()]
     assert {"1,000", "10,000", "100,000", "1,000,000"} <= set(labels)
+
+
+def test_numbers_of_a_narrow_logarithmic_scale_differ(drawn, tmp_path):
+    draw_evenness(tmp_path / "a.png", {"one": [(1.4, 1.8), (3.1, 1.5)]}, is_share=True)
+    drawn[0].draw_without_rendering()
+    labels = [tick.get_text() for tick in drawn[0].axes[0].get_xticklabels()]
+    assert len(labels) > 2
+    assert len(set(labels)) == len(labels)

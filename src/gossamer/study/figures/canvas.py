@@ -45,7 +45,7 @@ def log_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
     subs = (1, 2, 5) if math.log10(high / low) < _MOST_DECADES_WITH_2_AND_5 else (1,)
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1 else f"{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x >= 1000 else f"{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
