@@ -12,7 +12,7 @@ from gossamer.index.searching import Engine
 from gossamer.kernels import reference
 from rows import csr
 
-_LARGEST_NORM = 0.9e19  # of a row: see `gossamer.embeddings.MAX_NORM`
+_LARGEST_NORM = 0.9e19  # of a row: see `gossamer.csr_checks.MAX_NORM`
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "arrays": (set(), {"numpy"}),
     "files": ({"errors"}, set()),
     "catalog": (BASE, {"numpy"}),
-    "embeddings": (BASE, {"numpy", "scipy", "torch"}),  # torch to convert from and to, inside two functions
+    "csr_checks": (BASE, {"numpy"}),
+    "embeddings": (BASE | {"csr_checks"}, {"numpy", "scipy", "torch"}),  # torch inside two functions
     "results": (BASE, {"numpy"}),
     "metrics": (BASE | {"embeddings", "results"}, {"numpy", "scipy"}),
     "datasets": (DATA - {"metrics"}, {"numpy", "scipy", "PIL"}),

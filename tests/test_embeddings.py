@@ -7,7 +7,8 @@ import pytest
 from scipy import sparse
 
 from gossamer import SparseEmbeddings
-from gossamer.embeddings import MAX_NORM, as_dense, as_embeddings
+from gossamer.csr_checks import MAX_NORM
+from gossamer.embeddings import as_dense, as_embeddings
 from gossamer.errors import ArgumentError, EmbeddingsError, ShapeError
 
 
