@@ -18,6 +18,7 @@ from gossamer import InvertedIndex, SparseEmbeddings
 from gossamer.index import searching
 
 N_ROUNDS = 5
+N_BATCHES_BEFORE = 8  # of all queries, among a subset that is asked for a long time
 SHARES = (0.5, 0.1, 0.01, 0.001, 0.0001)
 
 
@@ -82,6 +83,14 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int) ->
     def each(rows: list[SparseEmbeddings], **options) -> Callable[[], float]:
         return lambda: seconds(lambda: [index.search(row, k, **options) for row in rows]) / len(rows) * 1e6
 
+    def later(within: np.ndarray) -> Callable[[], float]:
+        def search() -> float:
+            for _ in range(N_BATCHES_BEFORE):  # until it has lists of its own, if they pay
+                index.search(queries, k, within=within)
+            return each(rows[::5], within=within)()
+
+        return search
+
     def together(**options) -> Callable[[], float]:
         return lambda: seconds(lambda: index.search(queries, k, **options)) / n_queries * 1e6
 
@@ -90,6 +99,7 @@ def measure(n: int, dim: int, nnz: int, *, k: int, n_queries: int, seed: int) ->
     for share, within in subsets.items():
         actions[f"one_by_one_within_{share}"] = each(rows[::5], within=within)
         actions[f"one_by_one_within_constant_{share}"] = each(rows[::5], within=constant[share])
+        actions[f"one_by_one_within_constant_{share}_later"] = later(constant[share])
         actions[f"batch_within_{share}"] = together(within=within)
     found = medians_in_turns(actions)
     gain = found["batch"] / found["batch_2_threads"]

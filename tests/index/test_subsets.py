@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from gossamer import InvertedIndex
-from gossamer.index import subsets
+from gossamer.index import contents, subsets
 from gossamer.index.building import restrict
 from gossamer.index.contents import PLANS
 from gossamer.kernels import reference
-from rows import csr
+from rows import csr, integer_embeddings
 from search_cases import clustered
+
+PER_POSTING = subsets._US_PER_POSTING
 
 
 @pytest.fixture(scope="module", params=PLANS)
@@ -19,22 +21,24 @@ def searched(request):
     return documents, InvertedIndex.build(documents, plan=request.param), queries
 
 
-def us_of_query(index):
-    return index.layout.measured_us[index.layout.plan]
-
-
 def assert_is_exact(rows, index, queries, within, k=10):
     found, expected = index.search(queries, k, within=within), reference.search(csr(rows), csr(queries), k, 0, within)
     np.testing.assert_array_equal(found.doc_ids, expected[0])
     np.testing.assert_array_equal(found.scores, expected[1])
 
 
+def repaid_after(n_queries, within, index, monkeypatch):
+    """Make an index of a subset cost what so many queries save by it."""
+    subset = subsets.Subset(within, index._engine.contents)
+    monkeypatch.setattr(subsets, "_US_PER_POSTING", n_queries * subset._saved_us / subset._build_us * PER_POSTING)
+
+
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_a_subset_is_searched_exactly_however_often(searched, monkeypatch, share, k):
-    monkeypatch.setattr(subsets, "_US_PER_DOCUMENT", 6 * us_of_query(searched[1]) / (share * 3000))
     rows, index, queries = searched
     within = np.flatnonzero(np.random.default_rng(5).random(len(rows)) < share).astype(np.int32)
+    repaid_after(5.5, within, index, monkeypatch)
     for place in range(12):  # from scoring it or its bits to lists of its own
         assert_is_exact(rows, index, queries[place : place + 1], within, k)
 
@@ -44,13 +48,26 @@ def test_a_subset_repays_lists_of_its_own_after_some_queries(searched, monkeypat
     built = []
     monkeypatch.setattr(subsets, "restrict", lambda *args: built.append(1) or restrict(*args))
     within = np.arange(0, len(rows), 3, dtype=np.int32)
-    monkeypatch.setattr(subsets, "_US_PER_DOCUMENT", 31.5 * us_of_query(index) / within.size)
+    repaid_after(31.5, within, index, monkeypatch)
     for count in range(40):
         index.search(queries[:1], within=within)
         assert len(built) == (count >= 31)
     index.search(queries[:1], within=within[1:])
     index.search(queries[:1], within=within)
     assert len(built) == 1
+
+
+@pytest.mark.parametrize("min_score", [-np.inf, -2.0, 0.0, 3.0])
+def test_signed_values_and_thresholds_are_exact_in_lists_of_its_own(monkeypatch, min_score):
+    rows = integer_embeddings(np.random.default_rng(8), n=2000, dim=50, density=0.1)
+    monkeypatch.setattr(contents, "WINDOW", 300)
+    index = InvertedIndex.build(rows, plan="scan")
+    within = np.arange(0, 2000, 4, dtype=np.int32)
+    repaid_after(0, within, index, monkeypatch)
+    found = index.search(rows[:20], 600, within=within, min_score=min_score)
+    expected = reference.search(csr(rows), csr(rows[:20]), 600, np.float32(min_score), within)
+    np.testing.assert_array_equal(found.doc_ids, expected[0])
+    np.testing.assert_array_equal(found.scores, expected[1])
 
 
 def test_a_subset_that_its_owner_changes_is_another(searched):

@@ -60,7 +60,8 @@ def restrict(contents: IndexContents, members: IntArray) -> IndexContents:
     rows = _gathered(indptr, dims, values, contents.dim, members)
     if rows.nnz and int(rows.dims.max()) >= contents.dim:  # 16 bits of a file are not checked when it is opened
         raise FormatError(f"{contents.path}: a row has dimension {rows.dims.max()} of {contents.dim}; it is damaged")
-    return _with_lists(rows, doc_ids[members] if doc_ids.size else members, contents.fingerprint)
+    scan = _with_lists(rows, doc_ids[members] if doc_ids.size else members, contents.fingerprint)
+    return _with_sums(scan, contents.layout.sum_bits)
 
 
 def _draw(rows: SparseEmbeddings) -> SparseEmbeddings:
@@ -100,8 +101,8 @@ def _with_share(scan: IndexContents, share: float, *, expected: float) -> IndexC
     return dataclasses.replace(scan, layout=layout)
 
 
-def _with_narrow_sums(contents: IndexContents) -> IndexContents:
-    return dataclasses.replace(contents, layout=dataclasses.replace(contents.layout, sum_bits=8))
+def _with_sums(contents: IndexContents, bits: int) -> IndexContents:
+    return dataclasses.replace(contents, layout=dataclasses.replace(contents.layout, sum_bits=bits))
 
 
 def _with_blocks(
@@ -162,7 +163,7 @@ def _measured(tried: list[IndexContents], sample: SparseEmbeddings) -> IndexCont
     if len(sample) == 0:
         return tried[0]
     if tried[0].layout.lowest >= 0:
-        tried = tried + [_with_narrow_sums(contents) for contents in tried]
+        tried = tried + [_with_sums(contents, 8) for contents in tried]
     engines = [Engine(contents) for contents in tried]
     queries = [sample[i : i + 1] for i in range(len(sample))]
     for engine in engines:  # compiles, and reads what is not in memory yet

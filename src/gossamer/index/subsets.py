@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from gossamer.arrays import IntArray
 from gossamer.errors import ArgumentError, ShapeError
 from gossamer.index.building import restrict
-from gossamer.index.contents import ROWS
+from gossamer.index.contents import LISTS, ROWS
 from gossamer.index.searching import Engine
 
 if TYPE_CHECKING:
     from gossamer.index.contents import IndexContents
 
-_US_PER_DOCUMENT = 0.75  # to make posting lists of it
+_US_PER_POSTING = 0.045  # to make posting lists of the documents
+_LARGEST_SHARE = 0.7  # so many, or more, gain little by lists without the others
 _USUAL_US = 250.0  # of a query, where the index has not measured it
-_LARGEST_SHARE = 0.7  # of the documents, at most, in such an index, which is searched by a scan
 
 
 class Subset:
@@ -40,22 +40,35 @@ class Subset:
         self._n_asked = 0
 
     def engine_for(self, n_queries: int) -> Engine | None:
-        """Return an engine of the subset alone once queries have taken as long as building it does, else None."""
+        """Return an engine of the subset alone once queries could have saved what it takes to build it, else None."""
         self._n_asked += n_queries  # threads may lose a count, which only delays
-        layout = self._contents.layout
-        spent_us = self._n_asked * layout.measured_us.get(layout.plan, _USUAL_US)
-        is_repaid = spent_us >= self.doc_ids.size * _US_PER_DOCUMENT
-        return self._own_engine if is_repaid and self._is_worth_lists else None
+        if self._saved_us <= 0:
+            return None
+        return self._own_engine if self._n_asked * self._saved_us >= self._build_us else None
 
     @cached_property
-    def _is_worth_lists(self) -> bool:
-        """Whether a scan of the subset alone is quicker than what the index does, by its measurements if it has any.
+    def _share(self) -> float:
+        return self.doc_ids.size / self._contents.n_docs
 
-        A scan takes less time the fewer documents there are, block max more: its k-th best score is the lower.
+    @cached_property
+    def _build_us(self) -> float:
+        """What it takes to build an engine of the subset alone."""
+        return self._share * self._contents.arrays[LISTS[-1]].size * _US_PER_POSTING
+
+    @cached_property
+    def _saved_us(self) -> float:
+        """What a query saves by it, as far as what the index has measured tells; 0 if nothing.
+
+        A scan takes less time the fewer documents there are, block max more, since its k-th best score is the lower,
+        until it is given up for a scan.
         """
-        layout, share = self._contents.layout, self.doc_ids.size / self._contents.n_docs
-        scan_us, own_us = layout.measured_us.get("scan", 1.0), layout.measured_us.get(layout.plan, 1.0)
-        return share < _LARGEST_SHARE and share * scan_us < own_us / share
+        if self._share >= _LARGEST_SHARE:
+            return 0.0
+        layout = self._contents.layout
+        own_us = layout.measured_us.get(layout.plan, _USUAL_US)
+        scan_us = layout.measured_us.get("scan", own_us)
+        now_us = min(own_us / self._share, own_us + scan_us) if layout.plan == "block-max" else own_us
+        return max(0.0, now_us - self._share * scan_us)
 
     @cached_property
     def rows(self) -> IntArray:
