@@ -17,7 +17,7 @@ from gossamer.index.searching import Engine
 if TYPE_CHECKING:
     from gossamer.index.contents import IndexContents
 
-_US_PER_POSTING = 0.045  # to make posting lists of the documents
+_US_PER_POSTING = 0.034  # to make posting lists of the documents
 _LARGEST_SHARE = 0.7  # so many, or more, gain little by lists without the others
 _USUAL_US = 250.0  # of a query, where the index has not measured it
 

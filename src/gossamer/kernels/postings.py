@@ -46,6 +46,7 @@ CHUNK = 16
 _MAX_SEGMENTS = 32
 _FEW, _SHORTEST = 8, 16  # so many segments a list has even if they are shorter, down to so many postings
 _BINS = 128  # of a list's range of values, in which the ends of segments are looked for
+_USUAL_COUNT = 1024  # postings in a bin, of which the share is known beforehand
 _EVENNESS = 0.2  # of the segments: 1 makes them equally long, 0 their ranges of values equally wide
 _DENSE_LISTS = 1 << 16
 _POSTINGS_PER_DENSE_LIST = 4  # so many postings a list on average pay for lists of every dimension
@@ -115,6 +116,7 @@ def _fill_lists(indptr, dims, highs, lows, dim, window, is_dense, lists, capacit
     )
     ends = np.empty(dim + 1, np.int64)
     squares = np.empty(window, np.float64)
+    shares, order = np.arange(_USUAL_COUNT) ** _EVENNESS, np.empty(window, np.int64)
     n_lists, n_segments = 0, 0
     for number in range(window_starts.size - 1):
         first, base = number * window, window_starts[number]
@@ -131,7 +133,7 @@ def _fill_lists(indptr, dims, highs, lows, dim, window, is_dense, lists, capacit
             if end > start:
                 n_segments = _cut_list(
                     start, units[start:end], list_highs[start:end], list_lows[start:end],
-                    segments, n_segments, ids[base + start : base + end], squares,
+                    segments, n_segments, ids[base + start : base + end], squares, shares, order[: end - start],
                 )  # fmt: skip
         window_lists[number + 1] = n_lists
         capacity[0] = max(capacity[0], np.sqrt(squares.max()))
@@ -156,8 +158,10 @@ def _sort_by_dimension(indptr, dims, highs, lows, ends, units, list_highs, list_
 
 
 @jit
-def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
+def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares, shares, order):
     """Write the segments of a list whose first posting is ``start``, and return how many there are in all now.
+
+    ``shares`` are numbers to the power of `_EVENNESS`, and ``order`` has a place for each posting.
 
     Segments are ranges of high + low, made of bins. As many bins go to each as make the sums of their counts to the
     power of `_EVENNESS` equal: large values, which are few but matter, are told apart nearly as well as small ones.
@@ -168,16 +172,18 @@ def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
     n_cuts = min(_MAX_SEGMENTS, max(units.size // POSTINGS_PER_SEGMENT, min(_FEW, units.size // _SHORTEST)))
     bins_per_key = _BINS / (np.float64(key_high) - key_low)
     if n_cuts < 2 or not bins_per_key < np.inf:
-        return _write_segment(start, units, highs, lows, segments, n_segments, ids, squares)
+        for i in range(units.size):
+            order[i] = i
+        return _write_segment(start, order, units, highs, lows, segments, n_segments, ids, squares)
     counts, bins = np.zeros(_BINS, np.int64), np.empty(units.size, np.uint8)
     for i in range(units.size):
         bins[i] = max(0, min(_BINS - 1, np.int64((np.float64(key_high) - (highs[i] + lows[i])) * bins_per_key)))
         counts[bins[i]] += 1
-    starts = _starts_of_segments(counts, units.size, n_cuts)
+    starts = _starts_of_segments(counts, units.size, n_cuts, shares)
     for b in range(1, _BINS):
         counts[b] += counts[b - 1]
     segment_of = np.searchsorted(starts, counts - 1, side="right") - 1  # of the last posting of a bin
-    places, order = np.append(starts[1:], units.size), np.empty(units.size, np.int64)
+    places = np.append(starts[1:], units.size)
     for i in range(units.size - 1, -1, -1):
         b = bins[i]
         counts[b] -= 1
@@ -188,25 +194,26 @@ def _cut_list(start, units, highs, lows, segments, n_segments, ids, squares):
     first = 0
     for end in np.append(starts[1:], units.size):
         if end > first:
-            part = order[first:end]
             n_segments = _write_segment(
-                start + first, units[part], highs[part], lows[part], segments, n_segments, ids[first:end], squares
+                start + first, order[first:end], units, highs, lows, segments, n_segments, ids[first:end], squares
             )
             first = end
     return n_segments
 
 
 @jit
-def _starts_of_segments(counts, n_postings, n_cuts):
+def _starts_of_segments(counts, n_postings, n_cuts, shares):
     """Return where the segments of a list start, ascending, made of bins with so many postings each.
 
     Of whole chunks, with some of the next one's postings or without some of its own; but few large values, which matter
     most, stay by themselves.
     """
-    total, passed = (counts**_EVENNESS).sum(), 0.0
+    total, passed = 0.0, 0.0
+    for count in counts:
+        total += _share_of(count, shares)
     starts, segment, n_passed = np.zeros(n_cuts, np.int64), 0, 0
     for b in range(_BINS):
-        share = counts[b] ** _EVENNESS
+        share = _share_of(counts[b], shares)
         own = min(n_cuts - 1, np.int64((passed + share / 2) * n_cuts / total))
         while segment < own:
             length = max(0, n_passed - starts[segment])
@@ -221,14 +228,22 @@ def _starts_of_segments(counts, n_postings, n_cuts):
 
 
 @jit
-def _write_segment(start, units, highs, lows, segments, n_segments, ids, squares):
-    ids[:] = units
+def _share_of(count, shares):
+    """Return a number to the power of `_EVENNESS`, which takes long to compute and mostly is known."""
+    return shares[count] if count < shares.size else count**_EVENNESS
+
+
+@jit
+def _write_segment(start, order, units, highs, lows, segments, n_segments, ids, squares):
+    """Write a segment of the postings ``order`` of a list, and return how many segments there are now."""
+    high, low = highs[order[0]], lows[order[0]]
+    for i in range(order.size):
+        ids[i] = units[order[i]]
+        high, low = max(high, highs[order[i]]), min(low, lows[order[i]])
     segment, bounds = segments[3 * n_segments :][:3], segments.view(np.float32)[3 * n_segments :][:3]
-    segment[0] = start + units.size
-    bounds[1] = highs.max()
-    bounds[2] = lows.min()
-    square = max(np.float64(bounds[1]) ** 2, np.float64(bounds[2]) ** 2)
-    for unit in units:
+    segment[0], bounds[1], bounds[2] = start + order.size, high, low
+    square = max(np.float64(high) ** 2, np.float64(low) ** 2)
+    for unit in ids:
         squares[unit] += square
     return n_segments + 1
 
