@@ -42,7 +42,7 @@ class Plan:
         self.narrow = narrow
         self.workspace = (
             np.zeros(1 << 16, np.int16), np.zeros(1 << 16, np.uint8),
-            np.full(1 << 16, -7, np.int32), np.zeros(self.dim, np.float32),
+            np.full(1 << 16, -7, np.int32), np.zeros(self.dim, np.float32), np.full(1 << 16, 7, np.uint64),
         )  # fmt: skip
         self.n_windows = max(1, -(-n_docs // window))
         if block_size:

@@ -73,7 +73,7 @@ class Engine:
         workspace, weights = self._workspace()
         if subset is not None and threshold >= 0 and self._is_small(subset, queries):
             call(
-                score_members, self.rows, subset.rows, asked, list_dims, threshold, workspace[-1], state[-1], *found
+                score_members, self.rows, subset.rows, asked, list_dims, threshold, workspace[3], state[-1], *found
             )  # fmt: skip
             return
         bits, n_members = (_ALL_ROWS, n_docs) if subset is None else (subset.bits, subset.doc_ids.size)
@@ -113,6 +113,7 @@ class Engine:
                 np.zeros(MAX_WINDOW, np.uint8),
                 np.zeros(MAX_WINDOW, np.int32),
                 np.zeros(n_places, np.float32),
+                np.empty(MAX_WINDOW, np.uint64),
             )
             n_places = n_places if self._has_blocks else 0
             local.weights = np.zeros(n_places, np.int32), np.zeros(n_places, np.int32)

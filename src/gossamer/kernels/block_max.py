@@ -53,7 +53,7 @@ from gossamer.kernels.window_scan import room_for_entries, search_window, take_e
 _BLOCK_COST, _OPEN_ENTRY_COST = 600, 0.4
 _AT_ONCE = 4  # blocks that are opened before the threshold is raised, once it is near the k-th score
 _AHEAD = 4  # blocks between the one whose parts are bounded and the one whose parts are fetched
-_FEW = 48  # blocks that are sorted one by one
+_GAPS = (31_000, 13_777, 6123, 2721, 1209, 537, 239, 106, 47, 21, 9, 4, 1)  # of keys that are compared in a sort
 _LARGEST_WEIGHT = 4095  # of a query's entries, as integers
 _FIRST = 4  # blocks that set a threshold for the others, and more if k does not fit one
 _USUAL_REST = 0.5  # norm outside the lists that were added, of a row near the threshold, as a share of its norm
@@ -88,6 +88,7 @@ def search(
     n_first = min(n_first, workspace[2].size // block_size)
     best = np.empty(max(ranks.shape[1], 2 * n_first), np.uint64)
     used, entry_weights = room_for_entries(indptr)
+    kept = np.empty(ranks.shape[1], np.uint64)
     for number in range(first_window, min(last_window, n_windows)):
         for i in range(list_dims.size):
             numbers[i] = find_list(block_lists, number, list_dims[i])
@@ -99,7 +100,7 @@ def search(
             is_done = _search_window(
                 block_lists, parts, block_shape, rows, shape, number, last - first, bits, min_score, split, q,
                 queries, list_dims, numbers, workspace, weights, state[q], entries, ranks[q], best[: 2 * n_first],
-                used, entry_weights,
+                used, entry_weights, kept,
             )  # fmt: skip
             if not is_done:
                 _scan_instead(
@@ -111,17 +112,17 @@ def search(
             write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
 
 
-@jit
+@jit_uncounted
 def _search_window(
     block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
-    list_dims, numbers, workspace, weights, state, entries, ranks, best, used, entry_weights,
+    list_dims, numbers, workspace, weights, state, entries, ranks, best, used, entry_weights, kept,
 ):  # fmt: skip
     """Add the documents of a window of blocks to what was found, unless that takes longer than a scan of its rows.
 
     Returns whether that is done. If not, only the threshold may have risen.
     """
     block_size, _, window, longest, capacity = block_shape
-    wide_sums, narrow_sums, units, dense = workspace
+    wide_sums, narrow_sums, units, dense, keys = workspace
     n_entries = queries[0][q + 1] - queries[0][q]
     n_blocks = min(window, -(-(rows[0].size - 1) // block_size) - number * window)
     n_shared = min(n_entries, longest)
@@ -133,20 +134,20 @@ def _search_window(
         return _search_sums(
             block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
             list_dims, numbers, narrow_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
-            ranks, best, used, entry_weights,
+            ranks, best, used, entry_weights, kept, keys,
         )  # fmt: skip
     return _search_sums(
         block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
         list_dims, numbers, wide_sums[:n_blocks], units, dense, steps, most, n_shared, weights, state, entries,
-        ranks, best, used, entry_weights,
+        ranks, best, used, entry_weights, kept, keys,
     )  # fmt: skip
 
 
-@jit
+@jit_uncounted
 def _search_sums(
     block_lists, parts, block_shape, rows, shape, number, n_row_windows, bits, min_score, split, q, queries,
     list_dims, numbers, sums, units, dense, steps, most, n_shared, weights, state, entries,
-    ranks, best, used, entry_weights,
+    ranks, best, used, entry_weights, kept, keys,
 ):  # fmt: skip
     """Do so with wide or narrow sums, one for each block of the window."""
     block_size, _, window, _, _ = block_shape
@@ -159,7 +160,9 @@ def _search_sums(
     spread(queries, list_dims, q, dense)
     part_scale = _spread_weights(queries, list_dims, q, weights)
     margin = n_shared * (state[NORM] * radius * 2.0**-23 + 2.0**-149)
-    kept, n_kept, all_blocks = ranks[:n].copy(), n, bits[:0]
+    n_kept, all_blocks = n, bits[:0]
+    for i in range(n):
+        kept[i] = ranks[i]
     block_cost = _BLOCK_COST + _OPEN_ENTRY_COST * block_size * rows[1].size / n_docs
     scan_cost = state[WORK] * n_row_windows
     add_cost = scan_cost * block_lists[5].size / rows[1].size
@@ -190,18 +193,18 @@ def _search_sums(
         sums[:] = 0
         is_split, n_used = False, used.size
     if is_done:
-        keys = np.empty(n_open, np.uint64)
         for i in range(n_open):
             keys[i] = entry_of(sums, units[i])
         n, threshold = _open_best_first(
-            keys, first, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, units,
+            keys[:n_open], first, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, units,
             threshold, n, ranks,
         )  # fmt: skip
     else:
         # The scan finds again what was found here; what the threshold has become is all it needs to know. With less
         # effort it would pass over what raised the threshold.
-        ranks[:n_kept] = kept
         n = n_kept
+        for i in range(n):
+            ranks[i] = kept[i]
         if split[2] < 1:
             threshold = np.float32(state[THRESHOLD])
     sums[:] = 0
@@ -221,7 +224,7 @@ def _limit(threshold, scale):
     )
 
 
-@jit
+@jit_uncounted
 def _open_best_first(
     keys, first, parts, rows, block_shape, bits, scale, dense, weights, part_scale, margin, chosen, threshold, n, ranks,
 ):  # fmt: skip
@@ -315,19 +318,16 @@ def _score_blocks(rows, block_size, keys, first, bits, dense, chosen, threshold,
     return keep_best(ranks, n, ranks.size >> 1, threshold)
 
 
-@jit
+@jit_uncounted
 def _sort_descending(keys):
-    """Sort keys, of which there are often few: then this is quicker than NumPy's way."""
-    if keys.size > _FEW:
-        keys.sort()
-        keys[:] = keys[::-1].copy()
-        return
-    for i in range(1, keys.size):
-        key, place = keys[i], i
-        while place > 0 and keys[place - 1] < key:
-            keys[place] = keys[place - 1]
-            place -= 1
-        keys[place] = key
+    """Sort keys without memory for it; of few, as there mostly are, it takes the fewest steps (Shell, 1959)."""
+    for gap in _GAPS:
+        for i in range(gap, keys.size):
+            key, place = keys[i], i
+            while place >= gap and keys[place - gap] < key:
+                keys[place] = keys[place - gap]
+                place -= gap
+            keys[place] = key
 
 
 @jit_uncounted

@@ -75,9 +75,9 @@ def search(
         Of the threshold, how much the dimensions left out may promise, 0 for a scan; of the largest possible score,
         what the k-th best usually has; 1, or less to pass over documents whose bound is not as much better than
         the k-th best score; whether sums are narrow where they can be; the number of postings of each dimension, int64.
-    workspace : sums, narrow_sums, units, dense
+    workspace : sums, narrow_sums, units, dense, keys
         int16, uint8 and int32, with 65,536 places whatever the window, so that no id can lie outside; float32, with a
-        place for each dimension. All but the units are zeros, and so they are left.
+        place for each dimension; uint64, like the first. Sums and dense are zeros, and so they are left.
     state, entries, ranks
         What has been found from call to call, see `gossamer.kernels.queries`; room for 2k of `gossamer.kernels.topk`
         for each query, where k is at most the number of documents. The call with window 0 sets them.
@@ -110,8 +110,8 @@ def search(
                 workspace, state, entries, ranks, best, used, weights, pending,
             )  # fmt: skip
         if pending[0] >= _FEW:
-            _score_pending(rows, pending, queries, list_dims, workspace[-1], state, ranks)
-    _score_pending(rows, pending, queries, list_dims, workspace[-1], state, ranks)
+            _score_pending(rows, pending, queries, list_dims, workspace[3], state, ranks)
+    _score_pending(rows, pending, queries, list_dims, workspace[3], state, ranks)
     if last_window * window >= n_docs:
         for q in range(state.shape[0]):
             write_best(ranks[q, : np.int64(state[q, COUNT])], doc_ids[q], scores[q])
@@ -144,7 +144,7 @@ def _search_window(
         return
     used, weights, rests = used[: end - start], weights[: end - start], entries[1, start + q : end + q + 1]
     take_entries(entries[0, start:end], numbers, queries, used, weights)
-    wide_sums, narrow_sums, units, dense = workspace
+    wide_sums, narrow_sums, units, dense, _ = workspace
     n_units = min(shape[1], rows[0].size - 1 - number * shape[1])
     if state[q, MOST] == NARROW:
         _search_sums(
