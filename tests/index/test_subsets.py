@@ -80,6 +80,21 @@ def test_a_subset_that_its_owner_changes_is_another(searched):
     assert_is_exact(rows, index, queries, within)
 
 
+def test_an_array_that_nobody_writes_to_is_compared_once(searched, monkeypatch):
+    rows, index, queries = searched
+    compared = []
+    compare = subsets._is_same
+    monkeypatch.setattr(subsets, "_is_same", lambda *args: compared.append(1) or compare(*args))
+    within = np.arange(0, 700, 2, dtype=np.int32)
+    index.search(queries[:1], within=np.arange(5, dtype=np.int32))
+    index.search(queries[:1], within=within.copy())
+    compared.clear()
+    within.flags.writeable = False
+    for _ in range(3):
+        assert_is_exact(rows, index, queries[:1], within)
+    assert len(compared) == 1
+
+
 def test_all_documents_are_no_subset(searched):
     rows, index, queries = searched
     assert_is_exact(rows, index, queries, np.arange(len(rows), dtype=np.int32))

@@ -119,9 +119,11 @@ class SubsetCache:
                 f"within: expected doc_ids of dtype int32; got {doc_ids.dtype}. Convert with .astype('int32')"
             )
         last = self._last
-        if last is not None and (
-            (last.doc_ids is doc_ids and _is_constant(doc_ids)) or _is_same(last.doc_ids, doc_ids)
-        ):
+        if last is not None and last.doc_ids is doc_ids and _is_constant(doc_ids):
+            return last
+        if last is not None and _is_same(last.doc_ids, doc_ids):
+            if _is_constant(doc_ids):
+                last.doc_ids = doc_ids  # which need not be compared when it comes again
             return last
         _check(doc_ids, self._contents.n_docs)
         if doc_ids.size == self._contents.n_docs:
