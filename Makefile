@@ -10,8 +10,8 @@ BIN := .venv/bin
 # numba does not see edits in imported kernel files, so that compiled kernels live in a folder named by their source.
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba-$(shell cat src/gossamer/kernels/*.py | sha256sum | cut -c1-12)
 
-.PHONY: demo test check format bench-scan bench-calls bench-first bench-small bench-engines bench-budget bench-learning bench-images \
-	soak-engine study-identification study-fashion-mnist study-grocery study-dense study-ratings clean
+.PHONY: demo test check format bench-scan bench-calls bench-first bench-small bench-engines bench-budget bench-learning \
+	bench-images soak-engine study-identification study-fashion-mnist study-grocery study-dense study-ratings clean
 
 demo: .venv/ready
 	$(BIN)/gossamer demo --out demo --overwrite

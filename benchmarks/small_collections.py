@@ -5,9 +5,6 @@ images, drawn at random. Prints the records that it appends to benchmarks/result
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
 import data_sets
 import numpy as np
@@ -15,23 +12,10 @@ import records
 
 from gossamer import InvertedIndex
 from gossamer.baselines.exhaustive import ExhaustiveSearcher
+from gossamer.study.evaluation import search_in_turns
 
 SIZES = (30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
-N_ROUNDS, TURN = 5, 50
-
-
-def times_in_turns(searches: dict[str, Callable[[int], object]], n_queries: int) -> dict[str, float]:
-    """Return the median time of a search by each, in microseconds; they take turns of some queries."""
-    times: dict[str, list[float]] = {name: [] for name in searches}
-    for number in range(N_ROUNDS + 1):  # the first to warm up
-        for start in range(0, n_queries, TURN):
-            for name, search in searches.items():
-                for query in range(start, min(start + TURN, n_queries)):
-                    began = time.perf_counter()
-                    search(query)
-                    if number:
-                        times[name].append(time.perf_counter() - began)
-    return {name: round(statistics.median(each) * 1e6, 1) for name, each in times.items()}
+N_ROUNDS = 5
 
 
 def main() -> None:
@@ -42,16 +26,13 @@ def main() -> None:
     options = parser.parse_args()
     sparse, dense = data_sets.load("omniglot"), data_sets.load_dense("omniglot")
     drawn = np.random.default_rng(options.seed).permutation(len(dense[0]))
-    rows = [sparse.queries[i : i + 1] for i in range(options.queries)]
-    vectors = [dense[1][i : i + 1] for i in range(options.queries)]
+    queries, vectors = sparse.queries[: options.queries], dense[1][: options.queries]
     for size in SIZES:
         kept = np.sort(drawn[:size])
         index, exhaustive = InvertedIndex.build(sparse.documents[kept]), ExhaustiveSearcher(dense[0][kept])
-        searches = {
-            "sparse": lambda i, index=index: index.search(rows[i], options.k),
-            "exhaustive": lambda i, exhaustive=exhaustive: exhaustive.search(vectors[i], options.k),
-        }
-        found = times_in_turns(searches, options.queries)
+        searchers = {"sparse": (index, queries), "exhaustive": (exhaustive, vectors)}
+        timed = search_in_turns(searchers, options.k, rounds=N_ROUNDS)
+        found = {name: round(float(np.median(each.query_us)), 1) for name, each in timed.items()}
         record = {
             "benchmark": "small_collections",
             "data": "omniglot",

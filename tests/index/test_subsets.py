@@ -65,6 +65,7 @@ def test_signed_values_and_thresholds_are_exact_in_lists_of_its_own(monkeypatch,
     within = np.arange(0, 2000, 4, dtype=np.int32)
     repaid_after(0, within, index, monkeypatch)
     found = index.search(rows[:20], 600, within=within, min_score=min_score)
+    assert "_own_engine" in vars(index._subsets.get(within))
     expected = reference.search(csr(rows), csr(rows[:20]), 600, np.float32(min_score), within)
     np.testing.assert_array_equal(found.doc_ids, expected[0])
     np.testing.assert_array_equal(found.scores, expected[1])

@@ -320,7 +320,7 @@ def _score_blocks(rows, block_size, keys, first, bits, dense, chosen, threshold,
 
 @jit_uncounted
 def _sort_descending(keys):
-    """Sort keys without memory for it; of few, as there mostly are, it takes the fewest steps (Shell, 1959)."""
+    """Sort keys in place, without memory (Shell, "A high-speed sorting procedure", 1959)."""
     for gap in _GAPS:
         for i in range(gap, keys.size):
             key, place = keys[i], i
